@@ -1,0 +1,1 @@
+//! optimist-svc.

@@ -1,0 +1,1 @@
+//! pessimist-svc.
