@@ -4,7 +4,7 @@
 //! - [`member`], [`election`], [`scheduler`], [`pessimist`], [`optimist`]: the services of this project
 //!   (`dm.<role>.v1`), which take `pb` messages where DM has one for the job.
 //! - [`etcdserverpb`], [`mvccpb`]: the part of etcd's API that a stand-in for etcd has to serve.
-//! - [`codec`]: how messages are decoded (leniently, as to UTF-8).
+//! - [`codec`]: how messages are decoded (leniently, as to UTF-8); [`json`]: how `dmctl` prints them.
 //! - [`FILE_DESCRIPTOR_SET`]: the description of all of it, for gRPC reflection.
 //!
 //! # Names that surprise
@@ -18,8 +18,11 @@
 //! Enums are open: a field holds an `i32`, and a number without a name passes through unchanged.
 
 pub mod codec;
+mod descriptor;
+pub mod json;
 mod lossy;
 mod secret;
+mod wire;
 
 #[expect(
     missing_docs,
