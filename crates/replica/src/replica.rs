@@ -1,0 +1,484 @@
+//! The loop itself: one task that owns the machine, and the tasks that serve it.
+
+mod moves;
+mod requests;
+mod subjects;
+
+use std::time::Duration;
+
+use dm_keyspace::{Member, Role};
+use dm_store::{Feed, FeedHealth, FeedItem, KeyRange, Revision, Store};
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::commit::{Item, Landed, Origin, Outcome, fly};
+use crate::handle::{Command, Handle, QUEUE, Refused, Waiter};
+use crate::line::{Line, Term};
+use crate::machine::Machine;
+use crate::pack::Pack;
+use crate::probe::{self, Predecessor};
+use crate::session::{Pulse, Session, SessionKeeper};
+use crate::status::{Stats, Status};
+
+use moves::Moves;
+use requests::Requests;
+use subjects::Subjects;
+
+/// Feed items read ahead of the loop.
+const READ_AHEAD: usize = 64;
+/// Commands taken in one round, so that the feed is never starved.
+const COMMANDS_PER_ROUND: usize = 64;
+
+/// What a replica must know of itself.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The role it stands for.
+    pub role: Role,
+    /// What it says of itself to the others; its name is unique within the role.
+    pub member: Member,
+    /// Lease of its keys; at least 2 s.
+    pub lease_ttl: Duration,
+    /// Pause between two probes of the member before it in the line.
+    pub probe_interval: Duration,
+    /// Transactions in the air at a time.
+    pub max_in_flight: usize,
+    /// How long a stopping replica waits for what it has sent.
+    pub drain: Duration,
+}
+
+impl Settings {
+    /// Settings with the usual times.
+    #[must_use]
+    pub fn new(role: Role, member: Member) -> Self {
+        Self {
+            role,
+            member,
+            lease_ttl: Duration::from_secs(10),
+            probe_interval: Duration::from_millis(200),
+            max_in_flight: 16,
+            drain: Duration::from_secs(2),
+        }
+    }
+}
+
+/// A replica that has not been started; [`Replica::handle`] first, then [`Replica::run`].
+pub struct Replica<M: Machine> {
+    store: Store,
+    settings: Settings,
+    machine: M,
+    commands: mpsc::Receiver<Command<M>>,
+    handle: Handle<M>,
+    status: watch::Sender<Status>,
+}
+
+impl<M: Machine> std::fmt::Debug for Replica<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replica")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<M: Machine> Replica<M> {
+    /// Puts a machine and a store together.
+    #[must_use]
+    pub fn new(settings: Settings, store: Store, machine: M) -> Self {
+        let status = watch::Sender::new(Status {
+            role: settings.role,
+            name: settings.member.name.clone(),
+            addr: settings.member.addr.clone(),
+            leads: None,
+            leader: None,
+            is_evicted: false,
+            applied: Revision::ZERO,
+            troubles: vec!["etcd: the state has not been read yet".to_owned()],
+            stats: Stats::default(),
+        });
+        let (sender, commands) = mpsc::channel(QUEUE);
+        let handle = Handle::new(sender, status.subscribe());
+        Self {
+            store,
+            settings,
+            machine,
+            commands,
+            handle,
+            status,
+        }
+    }
+
+    /// A way to talk to it.
+    #[must_use]
+    pub fn handle(&self) -> Handle<M> {
+        self.handle.clone()
+    }
+
+    /// Runs until `stop`; then lets what was sent land, gives up its place and its lease, and returns.
+    pub async fn run(self, stop: CancellationToken) {
+        let side = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let feed = self.store.feed(KeyRange::dm());
+        let feed_health = feed.health();
+        let (items, feed_items) = mpsc::channel(READ_AHEAD);
+        tasks.spawn(pump(feed, items, side.clone()));
+
+        let pulse = Pulse::new();
+        let (session, session_seen) = watch::channel(None);
+        let keeper = SessionKeeper {
+            store: self.store.clone(),
+            ttl: self.settings.lease_ttl,
+            pulse: pulse.clone(),
+            session,
+            stop: side.clone(),
+        };
+        tasks.spawn(keeper.run());
+        let (predecessor, target) = watch::channel(None);
+        tasks.spawn(probe::run(
+            self.store.clone(),
+            self.settings.probe_interval,
+            target,
+            side.clone(),
+        ));
+        tasks.close();
+
+        let drain = self.settings.drain;
+        let mut inner = Loop {
+            moves: Moves::new(&self.settings),
+            line: Line::new(self.settings.role),
+            subjects: Subjects::default(),
+            requests: Requests::default(),
+            waiters: Vec::new(),
+            flights: FuturesUnordered::new(),
+            queue: Vec::new(),
+            applied: Revision::ZERO,
+            session: session_seen,
+            feed_health,
+            predecessor,
+            pulse,
+            stats: Stats::default(),
+            last_term: None,
+            store: self.store,
+            settings: self.settings,
+            machine: self.machine,
+            status: self.status,
+        };
+        inner.run(feed_items, self.commands, &stop).await;
+        inner.land_all(drain).await;
+        side.cancel();
+        tasks.wait().await;
+    }
+}
+
+/// Moves feed items to the loop; a task of its own, so that the feed's steps are never cut short.
+async fn pump(mut feed: Feed, items: mpsc::Sender<FeedItem>, stop: CancellationToken) {
+    loop {
+        let item = tokio::select! {
+            item = feed.next() => item,
+            () = stop.cancelled() => return,
+        };
+        if items.send(item).await.is_err() {
+            return;
+        }
+    }
+}
+
+struct Loop<M: Machine> {
+    store: Store,
+    settings: Settings,
+    machine: M,
+    line: Line,
+    moves: Moves,
+    subjects: Subjects,
+    requests: Requests<M>,
+    waiters: Vec<Waiter<M>>,
+    /// Proposals that wait for a place in the air.
+    queue: Vec<Item>,
+    flights: FuturesUnordered<BoxFuture<'static, Landed>>,
+    applied: Revision,
+    session: watch::Receiver<Option<Session>>,
+    feed_health: watch::Receiver<FeedHealth>,
+    predecessor: watch::Sender<Option<Predecessor>>,
+    pulse: Pulse,
+    stats: Stats,
+    last_term: Option<Term>,
+    status: watch::Sender<Status>,
+}
+
+impl<M: Machine> Loop<M> {
+    async fn run(
+        &mut self,
+        mut feed: mpsc::Receiver<FeedItem>,
+        mut commands: mpsc::Receiver<Command<M>>,
+        stop: &CancellationToken,
+    ) {
+        let mut tick =
+            tokio::time::interval((self.settings.lease_ttl / 16).min(Duration::from_millis(250)));
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut taken = Vec::with_capacity(COMMANDS_PER_ROUND);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                item = feed.recv() => match item {
+                    Some(item) => self.fold(item),
+                    None => return,
+                },
+                Some(landed) = self.flights.next() => self.land(landed),
+                moved = self.moves.landed() => self.moves.settle(moved),
+                _ = self.session.changed() => {}
+                _ = self.feed_health.changed() => {}
+                taken_now = commands.recv_many(&mut taken, COMMANDS_PER_ROUND) => {
+                    if taken_now == 0 {
+                        return;
+                    }
+                    for command in taken.drain(..) {
+                        self.obey(command);
+                    }
+                }
+                _ = tick.tick() => {
+                    self.machine.tick(self.pulse.elapsed());
+                    self.subjects.retry_failed();
+                    self.moves.retry_failed();
+                }
+            }
+            self.go_on();
+            self.pulse.beat();
+        }
+    }
+
+    /// Everything that follows from whatever has just changed.
+    fn go_on(&mut self) {
+        for decision in self.machine.decide() {
+            self.subjects.decided(decision);
+        }
+        self.subjects.caught_up(self.applied);
+        let leads = self.leads();
+        self.requests
+            .caught_up(self.applied, leads.as_ref(), &self.line, &self.machine);
+        let machine = &self.machine;
+        self.waiters.retain_mut(|done| !done(machine));
+        self.moves
+            .next(&self.store, &self.line, self.session(), self.applied);
+        if let Some(term) = self.leads() {
+            self.propose();
+            self.take_off(&term);
+        } else {
+            self.ground();
+        }
+        self.tell();
+    }
+
+    fn fold(&mut self, item: FeedItem) {
+        self.applied = item.revision();
+        match item {
+            FeedItem::Reset(snapshot) => {
+                self.stats.loads += 1;
+                self.line.load(&snapshot);
+                self.machine.load(&snapshot);
+                self.requests.seen_snapshot(&snapshot);
+            }
+            FeedItem::Batch(batch) => {
+                self.stats.batches += 1;
+                self.stats.events += batch.events.len() as u64;
+                self.line.apply(&batch);
+                self.machine.apply(&batch);
+                self.requests.seen(&batch);
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command<M>) {
+        match command {
+            Command::Read { leader_only, job } => job(self.readable(leader_only)),
+            Command::Write(job) => {
+                let refusal = self.readable(true).err();
+                self.requests.ask(job, refusal, &self.machine);
+            }
+            Command::Wait(mut done) => {
+                if !done(&self.machine) {
+                    self.waiters.push(done);
+                }
+            }
+            Command::Input(input) => self.machine.input(input),
+            Command::Resign => self.moves.resign(),
+        }
+    }
+
+    fn readable(&self, leader_only: bool) -> Result<(&M, Revision), Refused> {
+        if self.applied == Revision::ZERO {
+            Err(Refused::NotLoaded)
+        } else if leader_only && self.leads().is_none() {
+            Err(Refused::NotLeader)
+        } else {
+            Ok((&self.machine, self.applied))
+        }
+    }
+
+    fn session(&self) -> Option<Session> {
+        *self.session.borrow()
+    }
+
+    /// The term to act on: our key stands first in the feed, our lease is surely alive, and we do not mean to resign.
+    fn leads(&self) -> Option<Term> {
+        let session = self.session().filter(Session::is_valid)?;
+        let leader = self.line.leader()?;
+        let ours = leader.lease == session.lease && leader.campaign.id == self.settings.member.name;
+        if ours && !self.moves.is_resigning() {
+            self.line.term()
+        } else {
+            None
+        }
+    }
+
+    /// Turns what is wanted into items, each with its span.
+    fn propose(&mut self) {
+        self.subjects
+            .take_ready(|origin, proposal| self.queue.push(Item::new(origin, proposal)));
+        self.requests
+            .take_ready(|origin, proposal| self.queue.push(Item::new(origin, proposal)));
+    }
+
+    /// Sends what is queued, packed into as few transactions as fit, within the limit of flights.
+    fn take_off(&mut self, term: &Term) {
+        let limit = self.store.options().max_txn_ops;
+        let mut queued = std::mem::take(&mut self.queue).into_iter().peekable();
+        while queued.peek().is_some() && self.flights.len() < self.settings.max_in_flight {
+            let mut pack = Pack::new(term.fence(), limit);
+            let mut items: Vec<Item> = Vec::new();
+            while let Some(item) = queued.next_if(|item| {
+                pack.takes(&item.txn) && (items.is_empty() || !(item.alone || items[0].alone))
+            }) {
+                pack.add(item.txn.clone());
+                items.push(item);
+            }
+            let flight = fly(
+                self.store.clone(),
+                pack.into_txn(),
+                items,
+                self.session.clone(),
+            );
+            self.flights.push(Box::pin(flight));
+        }
+        self.queue = queued.collect();
+    }
+
+    /// Without a term nothing may leave: subjects keep their decisions, requests are refused.
+    fn ground(&mut self) {
+        for item in self.queue.drain(..) {
+            match item.origin {
+                Origin::Subject(subject, _) => self.subjects.grounded(&subject),
+                Origin::Request(id) => self.requests.grounded(id),
+            }
+        }
+        self.requests.refuse_queued();
+    }
+
+    fn land(&mut self, landed: Landed) {
+        self.count(&landed);
+        let in_company = landed.items.len() > 1;
+        match landed.outcome {
+            Outcome::GuardFailed(_) | Outcome::Refused(_) if in_company => {
+                self.queue
+                    .extend(landed.items.into_iter().map(Item::by_itself));
+            }
+            outcome => {
+                for item in landed.items {
+                    match &item.origin {
+                        Origin::Subject(subject, generation) => {
+                            self.subjects.landed(subject, *generation, &outcome)
+                        }
+                        Origin::Request(id) => self.requests.landed(*id, &outcome),
+                    }
+                }
+            }
+        }
+    }
+
+    fn count(&mut self, landed: &Landed) {
+        self.stats.lost_replies += landed.lost_replies;
+        match &landed.outcome {
+            Outcome::Committed(_) => {
+                self.stats.commits += 1;
+                self.stats.committed_proposals += landed.items.len() as u64;
+                self.stats.commit_time += landed.took;
+            }
+            Outcome::GuardFailed(revision) => {
+                self.stats.guard_failures += 1;
+                tracing::debug!(%revision, members = landed.items.len(), "a guard refused a transaction");
+            }
+            Outcome::Refused(why) => {
+                self.stats.refused += 1;
+                tracing::error!(
+                    cause = why,
+                    members = landed.items.len(),
+                    "etcd refuses a transaction"
+                );
+            }
+            Outcome::Lost => {}
+        }
+    }
+
+    /// Publishes the status and points the probe at the one before us.
+    fn tell(&mut self) {
+        let leads = self.leads();
+        if leads != self.last_term {
+            self.announce(leads.as_ref());
+            self.last_term.clone_from(&leads);
+        }
+        let health = self.feed_health.borrow().clone();
+        self.stats.stale_events = health.stats.stale_events;
+        self.stats.wanted = self.subjects.len();
+        self.stats.in_flight = self.flights.len();
+        let mut troubles: Vec<String> = health
+            .trouble
+            .iter()
+            .map(|t| format!("etcd: {t}"))
+            .collect();
+        if self.applied == Revision::ZERO && troubles.is_empty() {
+            troubles.push("etcd: the state has not been read yet".to_owned());
+        }
+        if !self.session().is_some_and(|s| s.is_valid()) {
+            troubles.push("etcd: no valid lease".to_owned());
+        }
+        troubles.extend(self.moves.trouble().map(str::to_owned));
+        self.status.send_modify(|status| {
+            status.leads = leads;
+            status.leader = self.line.leader().map(|c| c.campaign.clone());
+            status.is_evicted = self.line.evicted().contains(&self.settings.member.name);
+            status.applied = self.applied;
+            status.troubles = troubles;
+            status.stats = self.stats;
+        });
+        let before = self.session().and_then(|s| self.line.before(s.lease));
+        let before = before.map(|c| Predecessor {
+            lease: c.lease,
+            addr: c.campaign.addr.clone(),
+        });
+        self.predecessor
+            .send_if_modified(|current| std::mem::replace(current, before.clone()) != before);
+    }
+
+    fn announce(&mut self, leads: Option<&Term>) {
+        match leads {
+            Some(term) => {
+                self.stats.terms += 1;
+                tracing::info!(role = %self.settings.role, term = %term.create_revision, applied = %self.applied, wanted = self.subjects.len(), "leading");
+            }
+            None => tracing::info!(role = %self.settings.role, "not leading any more"),
+        }
+    }
+
+    /// Waits for the flights in the air, up to a limit, so that a stop leaves no outcome unknown.
+    async fn land_all(&mut self, limit: Duration) {
+        let all = async {
+            while let Some(landed) = self.flights.next().await {
+                self.land(landed);
+            }
+        };
+        if tokio::time::timeout(limit, all).await.is_err() {
+            tracing::warn!("stopped with transactions in the air");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What a replica tells of itself: for health, `/status`, metrics and routing.
+
+use std::time::Duration;
+
+use dm_keyspace::{Campaign, MemberName, Role};
+use dm_store::Revision;
+
+use crate::line::Term;
+
+/// A replica's own view, published after every change.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// The role that it stands for.
+    pub role: Role,
+    /// Its name.
+    pub name: MemberName,
+    /// Where it is reached.
+    pub addr: String,
+    /// Its term, while it leads and may act on it.
+    pub leads: Option<Term>,
+    /// The leader according to the feed; may be itself.
+    pub leader: Option<Campaign>,
+    /// Whether it is kept out of the line.
+    pub is_evicted: bool,
+    /// What the fold has reached; zero before the first snapshot.
+    pub applied: Revision,
+    /// Why it is not ready or not well, in sentences; empty when all is well.
+    pub troubles: Vec<String>,
+    /// Counters since the start.
+    pub stats: Stats,
+}
+
+impl Status {
+    /// Whether the state has been loaded and the feed flows.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.applied > Revision::ZERO && self.troubles.is_empty()
+    }
+}
+
+/// Counters and gauges of the loop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Snapshots loaded: one at the start, then one per compaction survived.
+    pub loads: u64,
+    /// Batches folded.
+    pub batches: u64,
+    /// Events folded.
+    pub events: u64,
+    /// Transactions committed.
+    pub commits: u64,
+    /// Proposals that those transactions carried.
+    pub committed_proposals: u64,
+    /// Transactions that a guard refused.
+    pub guard_failures: u64,
+    /// Transactions that etcd refused for what they are.
+    pub refused: u64,
+    /// Replies that were lost and had to be resolved.
+    pub lost_replies: u64,
+    /// Time from sending a transaction to its answer, summed over `commits`.
+    pub commit_time: Duration,
+    /// Subjects that call for something at the moment.
+    pub wanted: usize,
+    /// Transactions on their way at the moment.
+    pub in_flight: usize,
+    /// Events that came again and were dropped.
+    pub stale_events: u64,
+    /// Terms this replica has led.
+    pub terms: u64,
+}

@@ -1,0 +1,135 @@
+//! The connection: endpoints, TLS, keep-alive and a deadline on every call.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use etcd_client::{
+    Certificate, Client, ConnectOptions, Identity, KvClient, LeaseClient, TlsOptions, WatchClient,
+};
+
+use crate::error::Error;
+
+/// etcd punishes clients that ping more often than every five seconds.
+const PING_INTERVAL: Duration = Duration::from_secs(6);
+const PING_TIMEOUT: Duration = Duration::from_secs(3);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// PEM files of one TLS client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The authority that signed the servers' certificates.
+    pub ca: PathBuf,
+    /// Our certificate.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// How to reach etcd, and the limits of one call.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Addresses, each `host:port` or with a scheme.
+    pub endpoints: Vec<String>,
+    /// TLS files; none for plain text.
+    pub tls: Option<TlsFiles>,
+    /// Deadline of every single call.
+    pub call_timeout: Duration,
+    /// Operations that one transaction may hold; a stock etcd takes 128.
+    pub max_txn_ops: usize,
+    /// Keys read at a time by a snapshot.
+    pub page: i64,
+    /// A watch that brought nothing for this long is opened again.
+    pub quiet_watch: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            endpoints: vec!["127.0.0.1:2379".to_owned()],
+            tls: None,
+            call_timeout: Duration::from_secs(5),
+            max_txn_ops: 128,
+            page: 1_000,
+            quiet_watch: Duration::from_secs(60),
+        }
+    }
+}
+
+/// A connection to etcd; cheap to clone, all clones share it.
+///
+/// Making one does not wait for etcd: calls do, each up to its deadline.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) kv: KvClient,
+    pub(crate) lease: LeaseClient,
+    pub(crate) watch: WatchClient,
+    pub(crate) options: Options,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store")
+            .field("endpoints", &self.options.endpoints)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Prepares the connection.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] for an unusable address or TLS file; never because etcd is down.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this crate is where the raw client is allowed"
+    )]
+    pub async fn connect(options: &Options) -> Result<Self, Error> {
+        let mut connect = ConnectOptions::new()
+            .with_connect_timeout(CONNECT_TIMEOUT)
+            .with_keep_alive(PING_INTERVAL, PING_TIMEOUT)
+            .with_keep_alive_while_idle(true);
+        if let Some(files) = &options.tls {
+            connect = connect.with_tls(tls_options(files)?);
+        }
+        let client = Client::connect(&options.endpoints, Some(connect))
+            .await
+            .map_err(|e| Error::from_client("connect", e))?;
+        Ok(Self {
+            // Snapshots and batches may be larger than gRPC's default of 4 MiB.
+            kv: client.kv_client().max_decoding_message_size(usize::MAX),
+            watch: client.watch_client().max_decoding_message_size(usize::MAX),
+            lease: client.lease_client(),
+            options: options.clone(),
+        })
+    }
+
+    /// The settings this connection was made with.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Runs one call of the client under the deadline.
+    pub(crate) async fn call<T>(
+        &self,
+        name: &'static str,
+        call: impl Future<Output = Result<T, etcd_client::Error>>,
+    ) -> Result<T, Error> {
+        let limit = self.options.call_timeout;
+        match tokio::time::timeout(limit, call).await {
+            Ok(answer) => answer.map_err(|e| Error::from_client(name, e)),
+            Err(_) => Err(Error::Timeout { call: name, limit }),
+        }
+    }
+}
+
+fn tls_options(files: &TlsFiles) -> Result<TlsOptions, Error> {
+    let read = |path: &PathBuf| {
+        std::fs::read(path)
+            .map_err(|e| Error::Settings(format!("read TLS file {}: {e}", path.display())))
+    };
+    Ok(TlsOptions::new()
+        .ca_certificate(Certificate::from_pem(read(&files.ca)?))
+        .identity(Identity::from_pem(read(&files.cert)?, read(&files.key)?)))
+}
