@@ -2,7 +2,7 @@
 //!
 //! DM's Go programs neither check nor repair `string` fields, so an error text with row data may hold any bytes.
 //! Prost refuses such a message as a whole. [`LossyCodec`] decodes as prost does, and only when that fails looks
-//! for invalid text, replaces it ([`crate::lossy`]) and decodes again.
+//! for invalid text, replaces it (module `lossy`) and decodes again.
 
 use std::marker::PhantomData;
 

@@ -26,6 +26,8 @@ mod wire;
 
 #[expect(
     missing_docs,
+    clippy::allow_attributes_without_reason,
+    clippy::too_many_lines,
     reason = "generated; the comments of the .proto files are kept where there are any"
 )]
 mod generated {

@@ -19,7 +19,7 @@ use tower::{ServiceExt, service_fn};
 fn frame(message: &[u8]) -> Bytes {
     let mut out = BytesMut::new();
     out.put_u8(0);
-    out.put_u32(u32::try_from(message.len()).unwrap());
+    out.put_u32(u32::try_from(message.len()).expect("a short message"));
     out.put_slice(message);
     out.freeze()
 }
@@ -29,7 +29,7 @@ async fn status_from_peer(message: &'static [u8]) -> Result<pb::QueryStatusRespo
         let response = http::Response::builder()
             .header("content-type", "application/grpc")
             .body(Body::new(Full::new(frame(message))));
-        Ok::<_, Infallible>(response.unwrap())
+        Ok::<_, Infallible>(response.expect("a valid header"))
     });
     let mut client = WorkerClient::new(peer);
     let answer = client
