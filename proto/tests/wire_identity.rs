@@ -8,7 +8,7 @@ use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet};
 
 fn files(package: &str) -> Vec<FileDescriptorProto> {
-    let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
+    let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).expect("the embedded set");
     let files: Vec<_> = set
         .file
         .into_iter()
