@@ -54,7 +54,7 @@ pub(crate) fn lease(
 ) -> Result<LeaseId, KeyError> {
     u64::from_str_radix(digits, 16)
         .ok()
-        .map(|number| LeaseId(number.cast_signed()))
+        .map(|number| LeaseId(i64::from_ne_bytes(number.to_ne_bytes())))
         .filter(|&lease| write(lease) == digits)
         .ok_or_else(|| KeyError::new(key, KeyFault::Lease(digits.to_owned())))
 }

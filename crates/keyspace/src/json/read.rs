@@ -28,7 +28,7 @@ pub(crate) fn members(
 /// Reads a value that is not an object into a field of the matching kind.
 pub(crate) fn read_value<F: Field>(record: &'static str, value: &[u8]) -> Result<F, ValueError> {
     let mut field = F::default();
-    match field.read(&*parse(record, value)?) {
+    match field.read(&parse(record, value)?) {
         Ok(()) => Ok(field),
         Err(Mismatch(expected)) => Err(ValueError::new(record, ValueFault::Kind(expected))),
     }

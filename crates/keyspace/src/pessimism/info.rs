@@ -81,3 +81,20 @@ impl Info {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_info_without_a_trace_is_what_a_worker_of_dm_writes() {
+        let mut info = Info::new("t", "s", "db", "tbl", vec!["D".to_owned()]);
+        assert_eq!(info.lock_id(), "t-`db`.`tbl`");
+        assert_eq!(info.to_bytes(), info.to_canonical_bytes());
+        info.traceparent = Some("00-a-b-01".to_owned());
+        assert_eq!(
+            String::from_utf8_lossy(&info.to_bytes()),
+            r#"{"task":"t","source":"s","schema":"db","table":"tbl","ddls":["D"],"traceparent":"00-a-b-01"}"#
+        );
+    }
+}

@@ -86,3 +86,34 @@ impl Operation {
         Self { done: true, ..self }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRACED: &str = r#"{"id":"l","task":"t","source":"s","ddls":["D"],"exec":true,"done":false,"traceparent":"00-a-b-01","note":1}"#;
+
+    #[test]
+    fn an_order_keeps_its_trace_and_unknown_members() {
+        let order = Operation::from_bytes(TRACED.as_bytes()).unwrap();
+        assert_eq!(order.traceparent.as_deref(), Some("00-a-b-01"));
+        assert_eq!(String::from_utf8_lossy(&order.to_bytes()), TRACED);
+    }
+
+    #[test]
+    fn a_done_operation_is_written_without_trace_and_unknown_members() {
+        let done = Operation::from_bytes(TRACED.as_bytes())
+            .unwrap()
+            .into_done();
+        assert_eq!(
+            String::from_utf8_lossy(&done.to_bytes()),
+            r#"{"id":"l","task":"t","source":"s","ddls":["D"],"exec":true,"done":true}"#
+        );
+    }
+
+    #[test]
+    fn a_trace_of_the_wrong_kind_does_not_spoil_the_order() {
+        let order = Operation::from_bytes(br#"{"id":"l","traceparent":7}"#).unwrap();
+        assert_eq!((order.id.as_str(), order.traceparent), ("l", None));
+    }
+}
