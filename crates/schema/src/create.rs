@@ -122,10 +122,11 @@ fn element(part: &[Token], structure: &mut Table) -> Result<Vec<Piece>, ReadErro
     Ok(pieces)
 }
 
+/// A key as far as rows need it (none for foreign keys, checks and special indexes), and its text.
+pub(crate) type KeyDefinition = (Option<Key>, Vec<Piece>);
+
 /// What a key or constraint definition amounts to (nothing for foreign keys and checks) and its pieces; `None` when the tokens define a column.
-pub(crate) fn key_definition(
-    part: &[Token],
-) -> Result<Option<(Option<Key>, Vec<Piece>)>, ReadError> {
+pub(crate) fn key_definition(part: &[Token]) -> Result<Option<KeyDefinition>, ReadError> {
     let mut cursor = Cursor::new(part);
     let mut pieces = Vec::new();
     let mut name = String::new();
