@@ -7,6 +7,9 @@ use bytes::Bytes;
 
 use super::*;
 
+/// Short, so that a watch without a message is opened again at once; where it is too short nothing but a second opening follows.
+const QUIET: Duration = Duration::from_secs(2);
+
 /// Answers in the order they are to be given.
 #[derive(Default)]
 struct Script {
@@ -91,7 +94,7 @@ fn feed(
         opened_from: Vec::new(),
     };
     (
-        FeedMachine::listing(port.clone(), KeyRange::dm(), Duration::from_secs(60)),
+        FeedMachine::listing(port.clone(), KeyRange::dm(), QUIET),
         port,
     )
 }
@@ -105,14 +108,14 @@ async fn revisions(feed: &mut FeedMachine<Scripted>, items: usize) -> Vec<(bool,
     seen
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn watch_continues_right_after_the_list() {
     let (mut feed, port) = feed(vec![Ok(snapshot(7))], vec![Ok(vec![events(&[8, 8, 9])])]);
     assert_eq!(revisions(&mut feed, 2).await, [(true, 7), (false, 9)]);
     assert_eq!(port.0.lock().unwrap().opened_from, [Revision(8)]);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn broken_watch_resumes_after_the_last_event() {
     let broken = vec![events(&[8]), Message::Broken("cut".to_owned())];
     let (mut feed, port) = feed(
@@ -130,7 +133,7 @@ async fn broken_watch_resumes_after_the_last_event() {
     assert_eq!(feed.failures(), 0);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn compaction_starts_again_with_a_list() {
     let (mut feed, _) = feed(
         vec![Ok(snapshot(7)), Ok(snapshot(20))],
@@ -143,7 +146,7 @@ async fn compaction_starts_again_with_a_list() {
     assert_eq!(feed.health().borrow().stats.lists, 2);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn events_that_come_again_are_dropped_and_counted() {
     let (mut feed, _) = feed(
         vec![Ok(snapshot(7))],
@@ -156,7 +159,7 @@ async fn events_that_come_again_are_dropped_and_counted() {
     assert_eq!(feed.health().borrow().stats.stale_events, 4);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn quiet_watch_is_opened_again() {
     let (mut feed, port) = feed(
         vec![Ok(snapshot(7))],
@@ -169,7 +172,7 @@ async fn quiet_watch_is_opened_again() {
     );
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn list_is_tried_until_etcd_answers_and_the_trouble_is_told() {
     let (mut feed, _) = feed(
         vec![Err(down()), Err(down()), Err(down()), Ok(snapshot(3))],
@@ -187,7 +190,7 @@ async fn list_is_tried_until_etcd_answers_and_the_trouble_is_told() {
     assert!(feed.health().borrow().trouble.clone().is_none());
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn sign_of_life_yields_nothing() {
     let (mut feed, _) = feed(
         vec![Ok(snapshot(7))],
