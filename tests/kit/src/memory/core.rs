@@ -77,9 +77,10 @@ impl Core {
 
     pub(crate) fn put(&mut self, request: PutRequest) -> Result<PutResponse, Refusal> {
         txn::check_put(&request)?;
-        self.check_put_state(&request)?;
-        let response = self.apply_put(&request);
-        self.seal();
+        self.check_lease(&request)?;
+        self.check_kept(&request)?;
+        let mut response = self.apply_put(&request);
+        response.header = Some(self.seal());
         Ok(response)
     }
 
@@ -88,16 +89,16 @@ impl Core {
         request: &pb::DeleteRangeRequest,
     ) -> Result<pb::DeleteRangeResponse, Refusal> {
         txn::check_delete(request)?;
-        let response = self.apply_delete(request);
-        self.seal();
+        let mut response = self.apply_delete(request);
+        response.header = Some(self.seal());
         Ok(response)
     }
 
     pub(crate) fn txn(&mut self, request: &TxnRequest) -> Result<TxnResponse, Refusal> {
         txn::check(request, self.max_txn_ops)?;
         let plan = self.plan(request)?;
-        let response = self.apply_txn(&plan);
-        self.seal();
+        let mut response = self.apply_txn(&plan);
+        response.header = Some(self.seal());
         Ok(response)
     }
 
@@ -134,18 +135,26 @@ impl Core {
         match op {
             Request::RequestTxn(inner) => return self.plan(inner).map(Step::Txn),
             Request::RequestRange(range) => self.history.check_readable(range.revision)?,
-            Request::RequestPut(put) => self.check_put_state(put)?,
+            // The other way round than outside a transaction, as etcd has it.
+            Request::RequestPut(put) => {
+                self.check_kept(put)?;
+                self.check_lease(put)?;
+            }
             Request::RequestDeleteRange(_) => {}
         }
         Ok(Step::Op(op))
     }
 
-    fn check_put_state(&self, put: &PutRequest) -> Result<(), Refusal> {
-        if (put.ignore_value || put.ignore_lease) && self.history.get(&put.key).is_none() {
-            return Err(Refusal::KeyNotFound);
-        }
+    fn check_lease(&self, put: &PutRequest) -> Result<(), Refusal> {
         if put.lease != 0 && !self.leases.exists(put.lease) {
             return Err(Refusal::LeaseNotFound);
+        }
+        Ok(())
+    }
+
+    fn check_kept(&self, put: &PutRequest) -> Result<(), Refusal> {
+        if (put.ignore_value || put.ignore_lease) && self.history.get(&put.key).is_none() {
+            return Err(Refusal::KeyNotFound);
         }
         Ok(())
     }
@@ -156,10 +165,10 @@ impl Core {
             .iter()
             .map(|step| self.apply_step(step))
             .collect();
-        let (header, succeeded) = (Some(header(self.writing_at())), plan.succeeded);
+        // etcd leaves the head of an inner transaction empty; the outer one gets its own later.
         TxnResponse {
-            header,
-            succeeded,
+            header: Some(ResponseHeader::default()),
+            succeeded: plan.succeeded,
             responses,
         }
     }
@@ -171,11 +180,9 @@ impl Core {
             Step::Op(Request::RequestDeleteRange(delete)) => {
                 Response::ResponseDeleteRange(self.apply_delete(delete))
             }
-            Step::Op(Request::RequestRange(range)) => Response::ResponseRange(range::answer(
-                &self.history,
-                range,
-                header(self.writing_at()),
-            )),
+            Step::Op(Request::RequestRange(range)) => {
+                Response::ResponseRange(range::answer(&self.history, range, self.inner_header()))
+            }
             // `plan_step` makes plans of these.
             Step::Op(Request::RequestTxn(_)) => Response::ResponseTxn(TxnResponse::default()),
         };
@@ -204,7 +211,7 @@ impl Core {
         self.leases.reattach(&put.key, old_lease, lease);
         let prev_kv = if put.prev_kv { previous } else { None };
         PutResponse {
-            header: Some(header(self.writing_at())),
+            header: Some(self.inner_header()),
             prev_kv,
         }
     }
@@ -217,20 +224,26 @@ impl Core {
             self.leases.reattach(&record.key, record.lease, 0);
         }
         pb::DeleteRangeResponse {
-            header: Some(header(self.writing_at())),
+            header: Some(self.inner_header()),
             deleted: i64::try_from(gone.len()).unwrap_or(i64::MAX),
             prev_kvs: if delete.prev_kv { gone } else { Vec::new() },
         }
     }
 
-    /// The revision that an operation inside a transaction reports.
-    fn writing_at(&self) -> i64 {
-        self.history.revision() + i64::from(self.history.is_dirty())
+    /// The head of an operation's answer inside a transaction: a revision, and not a word about
+    /// the server.
+    fn inner_header(&self) -> ResponseHeader {
+        ResponseHeader {
+            revision: self.history.revision() + i64::from(self.history.is_dirty()),
+            ..ResponseHeader::default()
+        }
     }
 
-    fn seal(&mut self) {
+    /// Ends a request that may have written: its revision is made and told to the watches.
+    fn seal(&mut self) -> ResponseHeader {
         self.history.seal();
         self.streams.pump(&self.history);
+        self.header()
     }
 
     pub(crate) fn lease_grant(
@@ -251,9 +264,8 @@ impl Core {
         for key in self.leases.end(id)? {
             self.history.delete(&Span::new(&key, b""));
         }
-        self.seal();
         Ok(pb::LeaseRevokeResponse {
-            header: Some(self.header()),
+            header: Some(self.seal()),
         })
     }
 
