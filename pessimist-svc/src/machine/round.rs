@@ -1,0 +1,332 @@
+//! A lock and the round that it is in: one list of statements, brought to all members.
+//!
+//! ```text
+//! state            means                                                leaves it when
+//! Collecting       a member has not reported these statements           all members have reported   -> OwnerExecuting
+//!                                                                       somebody has executed them  -> OthersSkipping
+//! OwnerExecuting   the owner is told to execute                         it is done                  -> OthersSkipping
+//! OthersSkipping   each member that waits is told to skip               all members are done        -> Resolved
+//! Resolved         operations are being deleted                         none is left: the round ends
+//! ```
+//!
+//! The state is derived from the evidence at the end of each revision. Three things are remembered,
+//! because etcd does not show them: who was a member when the first operation appeared, who has
+//! reported since, and who owns. All three are found anew, on the safe side, after a load.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use dm_keyspace::SourceId;
+use dm_keyspace::pessimism::Operation;
+use dm_store::Revision;
+
+use super::evidence::{Answered, Reported, Task, same_ddls};
+use super::unlock::Unlock;
+
+/// One lock of a task: where to look for its evidence, and what it is doing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Lock {
+    /// Sources whose info names it.
+    pub(crate) infos: BTreeSet<SourceId>,
+    /// Sources whose operation names it.
+    pub(crate) operations: BTreeSet<SourceId>,
+    pub(crate) round: Option<Round>,
+    pub(crate) unlock: Option<Unlock>,
+}
+
+impl Lock {
+    pub(crate) fn is_gone(&self) -> bool {
+        self.infos.is_empty() && self.operations.is_empty() && self.round.is_none() && self.unlock.is_none()
+    }
+}
+
+/// How far a round has come; see the table at the head of this module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Not every member has reported.
+    Collecting,
+    /// All have; the owner is told to execute.
+    OwnerExecuting,
+    /// It is executed; the others are told to skip.
+    OthersSkipping,
+    /// All are done; the operations are being deleted.
+    Resolved,
+}
+
+/// One list of statements on its way through the members.
+#[derive(Clone, Debug)]
+pub(crate) struct Round {
+    pub(crate) ddls: Vec<String>,
+    pub(crate) owner: SourceId,
+    pub(crate) members: BTreeSet<SourceId>,
+    /// Members that wait, or have waited since the round began, or are done.
+    pub(crate) reported: BTreeSet<SourceId>,
+    pub(crate) done: BTreeSet<SourceId>,
+    /// Sources that wait for the lock with other statements, by the revision of their info.
+    pub(crate) rejected: BTreeMap<SourceId, Revision>,
+    pub(crate) phase: Phase,
+    /// An operation of it has been seen: who joins now is a member only when it reports.
+    pub(crate) has_begun: bool,
+    /// Trace of the first report.
+    pub(crate) trace: Option<String>,
+    pub(crate) first_seen: Duration,
+}
+
+impl Round {
+    pub(crate) fn is_synced(&self) -> bool {
+        !self.members.is_empty() && self.members.iter().all(|member| self.reported.contains(member))
+    }
+
+    pub(crate) fn unsynced(&self) -> impl Iterator<Item = &SourceId> {
+        self.members.difference(&self.reported)
+    }
+}
+
+/// Operations of one list of statements.
+struct Group<'a> {
+    ddls: &'a [String],
+    sources: Vec<&'a SourceId>,
+    /// How much the strongest operation of the group proves: 3 executed, 2 skipped, 1 being executed, 0 nothing.
+    proof: u8,
+    is_all_done: bool,
+}
+
+/// The evidence about one lock, to be asked.
+#[derive(Clone, Copy)]
+pub(crate) struct Scene<'a> {
+    pub(crate) task: &'a Task,
+    pub(crate) id: &'a str,
+    pub(crate) lock: &'a Lock,
+}
+
+impl<'a> Scene<'a> {
+    pub(crate) fn of(task: &'a Task, id: &'a str) -> Option<Self> {
+        task.locks.get(id).map(|lock| Self { task, id, lock })
+    }
+
+    /// The info with which `source` waits for this round, if it does.
+    pub(crate) fn waiting(&self, source: &SourceId, ddls: &[String]) -> Option<&'a Reported> {
+        self.task.infos.get(source).filter(|r| r.lock == self.id && same_ddls(r.info.ddls(), ddls))
+    }
+
+    /// The operation that `source` has in this round, if it counts.
+    pub(crate) fn operation(&self, source: &SourceId, ddls: &[String]) -> Option<&'a Operation> {
+        let answered = self.task.operations.get(source).filter(|answered| !answered.by_stranger)?;
+        answered.operation.as_ref().filter(|o| o.id == self.id && same_ddls(o.ddls(), ddls))
+    }
+
+    pub(crate) fn is_done(&self, source: &SourceId, ddls: &[String]) -> bool {
+        self.operation(source, ddls).is_some_and(|o| o.done)
+    }
+
+    /// Whether somebody has an operation of this round.
+    pub(crate) fn is_begun(&self, ddls: &[String]) -> bool {
+        self.lock.operations.iter().any(|source| self.operation(source, ddls).is_some())
+    }
+
+    /// Whether an operation of this round is done, or may still be: its source has not gone on to other statements.
+    fn is_alive(&self, ddls: &[String]) -> bool {
+        let has_gone_on = |source| self.task.infos.contains_key(source) && self.waiting(source, ddls).is_none();
+        let is_alive = |source| self.operation(source, ddls).is_some_and(|o| o.done || !has_gone_on(source));
+        self.lock.operations.iter().any(is_alive)
+    }
+
+    /// Told to execute, not done yet, and still waiting for it.
+    fn is_executing(&self, source: &SourceId, ddls: &[String]) -> bool {
+        self.operation(source, ddls).is_some_and(|o| o.exec && !o.done) && self.waiting(source, ddls).is_some()
+    }
+
+    /// A source that has executed the statements; `preferred` if it is one.
+    pub(crate) fn executed_by(&self, ddls: &[String], preferred: &SourceId) -> Option<&'a SourceId> {
+        self.first_with(preferred, |source| self.operation(source, ddls).is_some_and(|o| o.exec && o.done))
+    }
+
+    fn first_with(&self, preferred: &SourceId, holds: impl Fn(&SourceId) -> bool) -> Option<&'a SourceId> {
+        self.lock.operations.get(preferred).filter(|s| holds(s)).or_else(|| self.lock.operations.iter().find(|s| holds(s)))
+    }
+
+    /// Operations of this lock that count, by statements.
+    fn groups(&self) -> Vec<Group<'a>> {
+        let mut groups: Vec<Group<'a>> = Vec::new();
+        for source in &self.lock.operations {
+            let Some(Answered { operation: Some(o), by_stranger: false, .. }) = self.task.operations.get(source) else { continue };
+            let proof = match (o.exec, o.done) {
+                (true, true) => 3,
+                (false, true) => 2,
+                (true, false) if self.waiting(source, o.ddls()).is_some() => 1,
+                _ => 0,
+            };
+            match groups.iter_mut().find(|group| same_ddls(o.ddls(), group.ddls)) {
+                Some(group) => {
+                    group.sources.push(source);
+                    group.proof = group.proof.max(proof);
+                    group.is_all_done &= o.done;
+                }
+                None => groups.push(Group { ddls: o.ddls(), sources: vec![source], proof, is_all_done: o.done }),
+            }
+        }
+        groups
+    }
+
+    /// Whether a round is over although nobody saw its end: all its operations are done, nobody waits for it, and
+    /// each source of the task is either done in it or stands at other statements of the same lock.
+    fn is_left_over(&self, group: &Group<'_>) -> bool {
+        let has_passed = |source: &SourceId| {
+            self.is_done(source, group.ddls)
+                || self.task.infos.get(source).is_some_and(|r| r.lock == self.id && !same_ddls(r.info.ddls(), group.ddls))
+        };
+        group.is_all_done
+            && self.task.is_running()
+            && !self.lock.infos.iter().any(|source| self.task.members.contains(source) && self.waiting(source, group.ddls).is_some())
+            && self.task.sources.iter().all(has_passed)
+    }
+
+    /// Sources whose operations belong to rounds that are over, apart from the present one.
+    pub(crate) fn left_over(&self) -> Vec<&'a SourceId> {
+        let present = self.lock.round.as_ref().filter(|round| round.has_begun);
+        self.groups()
+            .into_iter()
+            .filter(|group| present.is_none_or(|round| !same_ddls(group.ddls, &round.ddls)) && self.is_left_over(group))
+            .flat_map(|group| group.sources)
+            .collect()
+    }
+
+    /// The sources that a new round needs: those of the task; for a task that was never seen running, those that report.
+    fn present(&self) -> &'a BTreeSet<SourceId> {
+        if self.task.members.is_empty() { &self.lock.infos } else { &self.task.members }
+    }
+
+    /// The round that the evidence shows now.
+    pub(crate) fn next_round(&self, previous: Option<Round>, now: Duration) -> Option<Round> {
+        let goes_on = previous.as_ref().is_some_and(|round| round.has_begun && self.is_alive(&round.ddls));
+        let mut round = if goes_on { previous? } else { self.new_round(previous, now)? };
+        self.count(&mut round);
+        round.owner = self.owner(&round)?;
+        round.phase = self.phase(&round);
+        if round.trace.is_none() {
+            round.trace = self.trace(&round);
+        }
+        Some(round)
+    }
+
+    fn new_round(&self, previous: Option<Round>, now: Duration) -> Option<Round> {
+        let present = self.present();
+        let first = self.first_waiting(|source| present.contains(source))?;
+        // Operations that prove something tell the statements; else the first report does.
+        let lead = self
+            .groups()
+            .into_iter()
+            .filter(|group| group.proof > 0 && !self.is_left_over(group))
+            .reduce(|best, group| if group.proof > best.proof { group } else { best });
+        let ddls = lead.as_ref().map_or_else(|| first.info.ddls(), |group| group.ddls).to_vec();
+        let kept = previous.filter(|round| !round.has_begun && same_ddls(&ddls, &round.ddls));
+        let fresh = Round {
+            owner: SourceId::default(),
+            members: present.clone(),
+            reported: BTreeSet::new(),
+            done: BTreeSet::new(),
+            rejected: BTreeMap::new(),
+            phase: Phase::Collecting,
+            has_begun: lead.is_some(),
+            trace: None,
+            first_seen: now,
+            ddls,
+        };
+        Some(match kept {
+            Some(old) => {
+                Round { owner: old.owner, rejected: old.rejected, trace: old.trace, first_seen: old.first_seen, ..fresh }
+            }
+            None => fresh,
+        })
+    }
+
+    /// The one who came first, of those that wait for the lock at all.
+    fn first_waiting(&self, counts: impl Fn(&SourceId) -> bool) -> Option<&'a Reported> {
+        let waiting = self.lock.infos.iter().filter(|source| counts(source)).filter_map(|source| self.task.infos.get(source));
+        waiting.min_by_key(|reported| reported.since)
+    }
+
+    /// Who belongs to the round, who has reported, who is done.
+    fn count(&self, round: &mut Round) {
+        let present = self.present();
+        round.done.clear();
+        for source in self.lock.infos.union(&self.lock.operations) {
+            let is_done = self.is_done(source, &round.ddls);
+            // A source that was done before it left is still proof; one that waited is not.
+            let counts = is_done || (present.contains(source) && self.waiting(source, &round.ddls).is_some());
+            if counts {
+                round.members.insert(source.clone());
+                round.reported.insert(source.clone());
+            }
+            if is_done {
+                round.done.insert(source.clone());
+            }
+        }
+        if self.task.is_running() {
+            let Round { members, done, .. } = round;
+            members.retain(|source| self.task.sources.contains(source) || done.contains(source));
+        }
+        let Round { members, reported, .. } = round;
+        reported.retain(|source| members.contains(source));
+    }
+
+    fn owner(&self, round: &Round) -> Option<SourceId> {
+        let ddls = &round.ddls;
+        let executed = || self.executed_by(ddls, &round.owner);
+        // Who was told to execute has done so, or will: nobody else may be told.
+        let executing = || self.first_with(&round.owner, |source| self.is_executing(source, ddls));
+        let kept = || round.reported.get(&round.owner).filter(|_| round.has_begun);
+        let waits = |source: &SourceId| round.members.contains(source) && self.waiting(source, ddls).is_some();
+        let smallest = || self.lock.infos.iter().find(|source| waits(source));
+        let found = if round.is_synced() {
+            executed().or_else(executing).or_else(kept)
+        } else {
+            executed().or_else(kept).or_else(executing)
+        };
+        let next = match round.has_begun {
+            true => found.or_else(smallest).cloned(),
+            false => found.cloned().or_else(|| self.first_waiting(waits).map(|r| r.info.source.clone())),
+        };
+        next.or_else(|| round.members.first().cloned())
+    }
+
+    fn phase(&self, round: &Round) -> Phase {
+        let is_known = !self.task.members.is_empty();
+        let is_all_done = !round.members.is_empty() && round.members.is_subset(&round.done);
+        // Deleted in several transactions, the operations no longer show that all were done.
+        let is_being_deleted = round.phase == Phase::Resolved
+            && round.members.iter().any(|m| !round.done.contains(m) && self.waiting(m, &round.ddls).is_none());
+        if is_all_done || is_being_deleted {
+            Phase::Resolved
+        } else if self.executed_by(&round.ddls, &round.owner).is_some() {
+            Phase::OthersSkipping
+        } else if is_known && round.is_synced() {
+            Phase::OwnerExecuting
+        } else {
+            Phase::Collecting
+        }
+    }
+
+    /// The trace of the owner's report; after a load perhaps that of its operation, or of another report.
+    fn trace(&self, round: &Round) -> Option<String> {
+        let of_info = |source: &SourceId| self.waiting(source, &round.ddls).and_then(|r| r.info.traceparent.clone());
+        let of_operation = |source: &SourceId| self.operation(source, &round.ddls).and_then(|o| o.traceparent.clone());
+        of_info(&round.owner)
+            .or_else(|| of_operation(&round.owner))
+            .or_else(|| self.lock.operations.iter().find_map(of_operation))
+            .or_else(|| round.members.iter().find_map(of_info))
+    }
+
+    /// Sources of the task that wait for this lock with other statements than the round's.
+    pub(crate) fn mismatched(&self, round: &Round) -> BTreeMap<SourceId, Revision> {
+        if round.phase == Phase::Resolved {
+            return BTreeMap::new();
+        }
+        let waiting = self.lock.infos.iter().filter(|source| self.present().contains(*source));
+        waiting
+            .filter_map(|source| self.task.infos.get(source))
+            .filter(|r| !same_ddls(r.info.ddls(), &round.ddls))
+            .map(|r| (r.info.source.clone(), r.revision))
+            .collect()
+    }
+}

@@ -1,0 +1,187 @@
+//! The locks as users see them.
+
+use std::time::Duration;
+
+use dm_keyspace::{SourceId, TaskName};
+use dm_store::Revision;
+
+use super::evidence::Task;
+use super::round::{Phase, Round, Scene};
+use super::unlock::Step;
+use super::Pessimist;
+
+/// A lock with the reason why it is not resolved yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockView {
+    /// The lock's id, as it stands in operations.
+    pub id: String,
+    /// Its task.
+    pub task: TaskName,
+    /// Who executes.
+    pub owner: SourceId,
+    /// The statements of the present round.
+    pub ddls: Vec<String>,
+    /// Members that have reported, sorted.
+    pub synced: Vec<SourceId>,
+    /// Members that have not, sorted.
+    pub unsynced: Vec<SourceId>,
+    /// Members that are done, sorted.
+    pub done: Vec<SourceId>,
+    /// How far it has come.
+    pub phase: Phase,
+    /// Each member, and each source that waits for the lock with other statements.
+    pub sources: Vec<SourceView>,
+    /// Why it stands still, in sentences.
+    pub reasons: Vec<String>,
+    /// Trace of the first report.
+    pub trace: Option<String>,
+    /// How long this replica has known it.
+    pub age: Duration,
+}
+
+/// One source of a lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceView {
+    /// The source.
+    pub source: SourceId,
+    /// What it is at.
+    pub state: SourceState,
+    /// What it has reported for this lock; empty when it has not.
+    pub ddls: Vec<String>,
+    /// Downstream table of its report.
+    pub table: Option<(String, String)>,
+    /// Revision of the record behind the state; zero when there is none.
+    pub revision: Revision,
+}
+
+/// What a source of a lock is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceState {
+    /// Has not reported.
+    Awaited,
+    /// Waits for an answer.
+    Reported,
+    /// Waits with other statements than the lock's.
+    Mismatched,
+    /// Was told to execute.
+    Executing,
+    /// Was told to skip.
+    Skipping,
+    /// Has executed or skipped.
+    Done,
+}
+
+impl Pessimist {
+    /// The locks of a task (empty: of all) that have one of `sources` as a member (empty: any), by task and id.
+    #[must_use]
+    pub fn locks(&self, task: &str, sources: &[SourceId]) -> Vec<LockView> {
+        let tasks = self.tasks.iter().filter(|(name, _)| task.is_empty() || name.as_str() == task);
+        let scenes = tasks.flat_map(|(name, task)| task.locks.iter().map(move |(id, lock)| (name, Scene { task, id, lock })));
+        scenes
+            .filter_map(|(name, scene)| Some((name, scene, scene.lock.round.as_ref()?)))
+            .filter(|(_, _, round)| sources.is_empty() || sources.iter().any(|source| round.members.contains(source)))
+            .map(|(name, scene, round)| self.view(name, &scene, round))
+            .collect()
+    }
+
+    /// How many locks there are, without a view of each.
+    #[must_use]
+    pub fn lock_count(&self) -> usize {
+        self.tasks.values().map(|task| task.locks.values().filter(|lock| lock.round.is_some()).count()).sum()
+    }
+
+    fn view(&self, task: &TaskName, scene: &Scene<'_>, round: &Round) -> LockView {
+        let seen = self.now.unwrap_or_default();
+        LockView {
+            id: scene.id.to_owned(),
+            task: task.clone(),
+            owner: round.owner.clone(),
+            ddls: round.ddls.clone(),
+            synced: round.reported.iter().cloned().collect(),
+            unsynced: round.unsynced().cloned().collect(),
+            done: round.done.iter().cloned().collect(),
+            phase: round.phase,
+            sources: sources(scene, round),
+            reasons: reasons(scene, round),
+            trace: round.trace.clone(),
+            age: seen.saturating_sub(round.first_seen),
+        }
+    }
+}
+
+fn sources(scene: &Scene<'_>, round: &Round) -> Vec<SourceView> {
+    let strays = round.rejected.keys().filter(|source| !round.members.contains(*source));
+    let mut all: Vec<&SourceId> = round.members.iter().chain(strays).collect();
+    all.sort();
+    all.into_iter().map(|source| source_view(scene, round, source)).collect()
+}
+
+fn source_view(scene: &Scene<'_>, round: &Round, source: &SourceId) -> SourceView {
+    let info = scene.task.infos.get(source).filter(|reported| reported.lock == scene.id);
+    let answered = scene.task.operations.get(source);
+    let operation = scene.operation(source, &round.ddls);
+    let is_waiting = scene.waiting(source, &round.ddls).is_some();
+    let state = match operation {
+        Some(o) if o.done => SourceState::Done,
+        _ if round.rejected.contains_key(source) => SourceState::Mismatched,
+        Some(o) if is_waiting && o.exec => SourceState::Executing,
+        Some(_) if is_waiting => SourceState::Skipping,
+        _ if is_waiting => SourceState::Reported,
+        _ => SourceState::Awaited,
+    };
+    let revision = match state {
+        SourceState::Awaited => None,
+        SourceState::Reported | SourceState::Mismatched => info.map(|reported| reported.revision),
+        _ => answered.map(|answered| answered.revision),
+    };
+    SourceView {
+        source: source.clone(),
+        state,
+        ddls: info.map(|reported| reported.info.ddls().to_vec()).unwrap_or_default(),
+        table: info.map(|reported| (reported.info.schema.clone(), reported.info.table.clone())),
+        revision: revision.unwrap_or_default(),
+    }
+}
+
+fn reasons(scene: &Scene<'_>, round: &Round) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if !scene.task.is_running() {
+        reasons.push("The task has no subtask now, so nothing is executed or skipped.".to_owned());
+    }
+    reasons.extend(round.unsynced().map(|source| why_unsynced(scene.task, scene.id, round, source)));
+    for source in round.rejected.keys().filter(|source| !round.members.contains(*source)) {
+        reasons.push(mismatch(scene.task, source));
+    }
+    match round.phase {
+        Phase::Collecting => {}
+        Phase::OwnerExecuting => reasons.push(format!("Owner {} was told to execute and is not done.", round.owner)),
+        Phase::OthersSkipping => {
+            let waiting: Vec<&str> = round.members.difference(&round.done).map(SourceId::as_str).collect();
+            reasons.push(format!("Told to skip and not done: {}.", waiting.join(", ")));
+        }
+        Phase::Resolved => reasons.push("All are done; the operations are being deleted.".to_owned()),
+    }
+    if let Some(unlock) = &scene.lock.unlock {
+        let step = match unlock.step {
+            Step::Executing => format!("waits for {} to execute", unlock.order.owner),
+            Step::Skipping => "waits for the others to skip".to_owned(),
+            Step::Removing => "removes the records".to_owned(),
+            Step::GivingUp => "gives up".to_owned(),
+        };
+        reasons.push(format!("It is being unlocked by hand: {step}."));
+    }
+    reasons
+}
+
+fn why_unsynced(task: &Task, id: &str, round: &Round, source: &SourceId) -> String {
+    match task.infos.get(source) {
+        Some(_) if round.rejected.contains_key(source) => mismatch(task, source),
+        Some(reported) if reported.lock != id => format!("Source {source} waits for lock {} instead.", reported.lock),
+        _ => format!("Source {source} has not reported the statements."),
+    }
+}
+
+fn mismatch(task: &Task, source: &SourceId) -> String {
+    let ddls = task.infos.get(source).map(|reported| reported.info.ddls().join("; ")).unwrap_or_default();
+    format!("Source {source} reports other statements: {ddls}")
+}
