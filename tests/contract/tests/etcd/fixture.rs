@@ -25,7 +25,7 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
 enum Server {
     Memory(MemoryEtcd),
-    Real { _running: RealEtcd },
+    Real { _running: Box<RealEtcd> },
 }
 
 /// A server and a connection to it.
@@ -48,7 +48,9 @@ impl Fixture {
         let server = RealEtcd::start_temp().await.unwrap();
         let channel = connect(server.endpoint()).await;
         Self {
-            server: Server::Real { _running: server },
+            server: Server::Real {
+                _running: Box::new(server),
+            },
             channel,
         }
     }

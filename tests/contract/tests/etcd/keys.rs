@@ -141,7 +141,13 @@ pub(crate) async fn ranges_are_limited_counted_and_sorted(etcd: &Fixture) {
             .await,
         ["k/b", "k/c"]
     );
+}
 
+pub(crate) async fn ranges_tell_only_what_was_asked_for(etcd: &Fixture) {
+    for (key, value) in [("k/b", "1"), ("k/a", "3"), ("k/c", "2"), ("l", "4")] {
+        etcd.put(key, value).await;
+    }
+    let all = || range("k/", &end_of("k/"));
     let bare = etcd
         .kv()
         .range(RangeRequest {

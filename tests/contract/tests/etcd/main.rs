@@ -37,6 +37,7 @@ contract! {
         a_put_gives_back_what_was_there
         a_put_can_keep_the_old_value_or_lease
         ranges_are_limited_counted_and_sorted
+        ranges_tell_only_what_was_asked_for
         pages_at_one_revision_do_not_see_later_writes
         a_prefix_is_deleted_at_once
         a_deletion_of_nothing_makes_no_revision

@@ -8,6 +8,9 @@ use tonic::Code;
 
 use crate::fixture::{Fixture, assert_refused, compare, delete_op, end_of, op, put, put_op, range};
 
+/// Makes a condition of a number.
+type Target = fn(i64) -> TargetUnion;
+
 const RESULTS: [CompareResult; 4] = [
     CompareResult::Less,
     CompareResult::Equal,
@@ -48,7 +51,7 @@ pub(crate) async fn every_target_compares_in_every_way(etcd: &Fixture) {
         })
         .await
         .unwrap();
-    let numbers: [(fn(i64) -> TargetUnion, i64); 4] = [
+    let numbers: [(Target, i64); 4] = [
         (TargetUnion::Version, 2),
         (TargetUnion::CreateRevision, 2),
         (TargetUnion::ModRevision, 3),
@@ -75,7 +78,7 @@ pub(crate) async fn every_target_compares_in_every_way(etcd: &Fixture) {
 }
 
 pub(crate) async fn a_missing_key_compares_as_zeros(etcd: &Fixture) {
-    let numbers: [fn(i64) -> TargetUnion; 4] = [
+    let numbers: [Target; 4] = [
         TargetUnion::Version,
         TargetUnion::CreateRevision,
         TargetUnion::ModRevision,
