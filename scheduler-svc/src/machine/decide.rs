@@ -1,0 +1,273 @@
+//! From what was touched to what is called for.
+
+use bytes::Bytes;
+use dm_keyspace::{
+    Bound, BoundKey, KeepAliveKey, LastBoundKey, RelayStageKey, RelayWorker, RelayWorkerKey,
+    SourceId, Stage, StageRecord, WorkerInfoKey, WorkerName,
+};
+use dm_replica::{Decision, Proposal, Subject};
+use dm_store::{Guard, KeyRange, Revision};
+
+use super::Scheduler;
+use super::fold::config_key;
+use super::record::{Source, Worker};
+
+impl Scheduler {
+    pub(super) fn decide_touched(&mut self) -> Vec<Decision> {
+        let mut workers = std::mem::take(&mut self.touched_workers);
+        let mut sources = std::mem::take(&mut self.touched_sources);
+        for name in &workers {
+            // Whether a worker lives is a matter of the source that it serves.
+            let served = self
+                .workers
+                .get(name)
+                .and_then(|w| w.bound.as_ref())
+                .and_then(|b| b.source.clone());
+            sources.extend(served);
+            sources.extend(self.placement.touch_worker(name, self.workers.get(name)));
+        }
+        for id in &sources {
+            let needs_worker = self.needs_worker(id);
+            if let Some(freed) = self.placement.touch_source(id, needs_worker) {
+                self.placement
+                    .touch_worker(&freed, self.workers.get(&freed));
+                workers.insert(freed);
+            }
+        }
+        let paired = self
+            .placement
+            .pair(&self.sources, &self.workers, &workers, &sources);
+        sources.extend(paired);
+        let mut decisions: Vec<Decision> =
+            sources.iter().map(|id| self.decide_source(id)).collect();
+        decisions.extend(
+            workers
+                .iter()
+                .filter_map(|name| self.decide_unreadable_bound(name)),
+        );
+        self.tidy(&sources, &workers);
+        decisions
+    }
+
+    fn needs_worker(&self, id: &SourceId) -> bool {
+        self.sources
+            .get(id)
+            .is_some_and(|source| source.is_placeable() && self.keeper(source).is_none())
+    }
+
+    /// The one of the bound workers that serves the source: online, not restarted if there is a choice, then
+    /// the one bound first.
+    pub(super) fn keeper<'a>(&self, source: &'a Source) -> Option<&'a WorkerName> {
+        source.config.as_ref()?;
+        let order = |name: &&'a WorkerName| {
+            let bound = self.workers.get(*name).and_then(|w| w.bound.as_ref());
+            (self.has_restarted(name), bound.map(|b| b.created), *name)
+        };
+        let online = |name: &&WorkerName| self.workers.get(*name).is_some_and(Worker::is_online);
+        source.bounds.iter().filter(online).min_by_key(order)
+    }
+
+    /// Whether the worker's process, or its keepalive, is younger than its bound.
+    fn has_restarted(&self, name: &WorkerName) -> bool {
+        let Some(worker) = self.workers.get(name) else {
+            return false;
+        };
+        match (&worker.alive, &worker.bound) {
+            (Some(alive), Some(bound)) => alive.started > bound.revision,
+            _ => false,
+        }
+    }
+
+    fn decide_source(&self, id: &SourceId) -> Decision {
+        let proposals = self
+            .sources
+            .get(id)
+            .map_or_else(Vec::new, |source| self.proposals(id, source));
+        Decision {
+            subject: Subject::from(format!("source/{id}")),
+            proposals,
+        }
+    }
+
+    fn proposals(&self, id: &SourceId, source: &Source) -> Vec<Proposal> {
+        let keeper = self.keeper(source);
+        let stale = source.bounds.iter().filter(|name| Some(*name) != keeper);
+        if let (None, Some(worker)) = (keeper, self.placement.worker_of(id)) {
+            let name = if source.bounds.is_empty() {
+                "bind_source"
+            } else {
+                "failover_source"
+            };
+            let moved = stale.fold(Proposal::new(name), |p, dead| {
+                self.unbind(p, dead, id, keeper)
+            });
+            return self.bind(moved, worker, id, source).into_iter().collect();
+        }
+        let mut proposals: Vec<Proposal> = stale
+            .map(|dead| self.unbind(Proposal::new("unbind_source"), dead, id, keeper))
+            .collect();
+        let restarted = keeper.filter(|name| self.has_restarted(name));
+        proposals.extend(restarted.and_then(|name| self.rebind(name, id, source)));
+        proposals
+    }
+
+    /// Adds the delete of a bound, with the reason for it as a guard.
+    fn unbind(
+        &self,
+        proposal: Proposal,
+        name: &WorkerName,
+        id: &SourceId,
+        keeper: Option<&WorkerName>,
+    ) -> Proposal {
+        let Some(worker) = self.workers.get(name) else {
+            return proposal;
+        };
+        let Some(bound) = &worker.bound else {
+            return proposal;
+        };
+        let reason = if worker.alive.is_none() {
+            Guard::Missing(alive_key(name))
+        } else if worker.registered.is_none() {
+            Guard::Missing(registration_key(name))
+        } else if let Some(kept) = keeper {
+            Guard::ModRevision(bound_key(kept), self.bound_revision(kept))
+        } else {
+            Guard::Missing(config_key(id))
+        };
+        proposal
+            .guard(Guard::ModRevision(bound_key(name), bound.revision))
+            .guard(reason)
+            .delete(KeyRange::key(bound_key(name).to_vec()))
+    }
+
+    fn bound_revision(&self, name: &WorkerName) -> Revision {
+        let bound = self.workers.get(name).and_then(|w| w.bound.as_ref());
+        bound.map_or(Revision::ZERO, |b| b.revision)
+    }
+
+    fn bind(
+        &self,
+        proposal: Proposal,
+        name: &WorkerName,
+        id: &SourceId,
+        source: &Source,
+    ) -> Option<Proposal> {
+        let config = source.config.as_ref()?;
+        let alive = self.workers.get(name)?.alive.as_ref()?;
+        let proposal = proposal
+            .guard(Guard::Missing(bound_key(name)))
+            .guard(Guard::CreateRevision(alive_key(name), alive.created))
+            .guard(Guard::ModRevision(config_key(id), config.text.revision));
+        let proposal = put_bound(proposal, name, id);
+        // A relay that was paused stays so: its stage is only written where there is none.
+        Some(match source.relay_stage {
+            None if config.enable_relay => put_relay_stage(proposal, id),
+            _ => proposal,
+        })
+    }
+
+    /// A worker that has stopped its source, or come back without it, takes it up again at a new put.
+    fn rebind(&self, name: &WorkerName, id: &SourceId, source: &Source) -> Option<Proposal> {
+        let config = source.config.as_ref()?;
+        let worker = self.workers.get(name)?;
+        let (alive, bound) = (worker.alive.as_ref()?, worker.bound.as_ref()?);
+        let proposal = Proposal::new("rebind_source")
+            .guard(Guard::ModRevision(bound_key(name), bound.revision))
+            .guard(Guard::CreateRevision(alive_key(name), alive.created))
+            .guard(Guard::ModRevision(config_key(id), config.text.revision));
+        let proposal = match &worker.relay {
+            Some(relay) => proposal.put(
+                RelayWorkerKey {
+                    worker: name.clone(),
+                }
+                .encode(),
+                RelayWorker {
+                    source: relay.clone(),
+                }
+                .to_bytes(),
+            ),
+            None => proposal,
+        };
+        Some(put_bound(proposal, name, id))
+    }
+
+    /// A bound that cannot be read keeps a worker from work, and no worker can act on it.
+    fn decide_unreadable_bound(&mut self, name: &WorkerName) -> Option<Decision> {
+        let bound = self
+            .workers
+            .get(name)
+            .and_then(|w| w.bound.as_ref())
+            .filter(|b| b.source.is_none());
+        let proposals: Vec<Proposal> = bound
+            .map(|bound| {
+                Proposal::new("delete_unreadable_bound")
+                    .guard(Guard::ModRevision(bound_key(name), bound.revision))
+                    .delete(KeyRange::key(bound_key(name).to_vec()))
+            })
+            .into_iter()
+            .collect();
+        let was_there = match proposals.is_empty() {
+            true => self.unreadable_bounds.remove(name),
+            false => !self.unreadable_bounds.insert(name.clone()),
+        };
+        (was_there || !proposals.is_empty()).then(|| Decision {
+            subject: Subject::from(format!("worker/{name}")),
+            proposals,
+        })
+    }
+}
+
+/// Adds a bound and its trace for later, the last bound.
+pub(super) fn put_bound(proposal: Proposal, name: &WorkerName, id: &SourceId) -> Proposal {
+    let value = Bound::new(id.clone(), name.clone()).to_bytes();
+    proposal
+        .put(
+            BoundKey {
+                worker: name.clone(),
+            }
+            .encode(),
+            value.clone(),
+        )
+        .put(
+            LastBoundKey {
+                worker: name.clone(),
+            }
+            .encode(),
+            value,
+        )
+}
+
+/// Adds the relay stage that a source with `enable-relay` needs before its first bound.
+pub(super) fn put_relay_stage(proposal: Proposal, id: &SourceId) -> Proposal {
+    let key = RelayStageKey { source: id.clone() }.encode();
+    proposal
+        .guard(Guard::Missing(Bytes::from(key.clone())))
+        .put(
+            key,
+            StageRecord::relay(Stage::Running, id.clone()).to_bytes(),
+        )
+}
+
+pub(super) fn bound_key(name: &WorkerName) -> Bytes {
+    BoundKey {
+        worker: name.clone(),
+    }
+    .encode()
+    .into()
+}
+
+pub(super) fn alive_key(name: &WorkerName) -> Bytes {
+    KeepAliveKey {
+        worker: name.clone(),
+    }
+    .encode()
+    .into()
+}
+
+pub(super) fn registration_key(name: &WorkerName) -> Bytes {
+    WorkerInfoKey {
+        worker: name.clone(),
+    }
+    .encode()
+    .into()
+}

@@ -1,0 +1,11 @@
+//! What the machine does with the cases of the behaviour list (section 11 of the scheduler's description); each
+//! test names the cases that it covers.
+
+mod binding;
+mod conflicts;
+mod property;
+mod recovery;
+mod sources;
+mod tasks;
+mod workers;
+mod world;
