@@ -1,0 +1,93 @@
+//! Time zones of a task.
+
+use dm_errors::{Code, DmError};
+
+/// Accepts an offset from -12:59 to +14:00 and anything with the form of a zone's name. Whether a zone of that name
+/// exists is known to the servers alone.
+pub(super) fn verify(zone: &str) -> Result<(), DmError> {
+    let invalid = DmError::new(Code::CONFIG_INVALID_TIMEZONE, &[&zone]);
+    match zone {
+        "" => Ok(()),
+        "SYSTEM" | "Local" => {
+            Err(invalid.message("'SYSTEM' or 'Local' time_zone is not supported"))
+        }
+        _ if is_offset(zone) || is_zone_name(zone) => Ok(()),
+        _ => Err(invalid),
+    }
+}
+
+fn is_offset(zone: &str) -> bool {
+    let Some((sign @ ("+" | "-"), rest)) = zone.split_at_checked(1) else {
+        return false;
+    };
+    let digits = |text: &str, most: usize| {
+        (text.len() <= most && text.chars().all(|c| c.is_ascii_digit()))
+            .then(|| text.parse::<u32>().ok())
+            .flatten()
+    };
+    let Some((hours, minutes)) = rest.split_once(':') else {
+        return false;
+    };
+    match (
+        digits(hours, 2),
+        digits(minutes, 2).filter(|_| minutes.len() == 2),
+    ) {
+        (Some(hours), Some(minutes)) if minutes < 60 => {
+            if sign == "-" {
+                hours <= 12
+            } else {
+                hours * 60 + minutes <= 14 * 60
+            }
+        }
+        _ => false,
+    }
+}
+
+fn is_zone_name(zone: &str) -> bool {
+    zone.starts_with(|c: char| c.is_ascii_alphabetic())
+        && !zone.contains("..")
+        && zone
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "/_+-".contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_and_names_of_zones_are_told_from_the_rest() {
+        for good in [
+            "",
+            "UTC",
+            "Asia/Shanghai",
+            "Etc/GMT+8",
+            "+08:00",
+            "-8:30",
+            "-12:59",
+            "+14:00",
+        ] {
+            assert!(verify(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "+14:01",
+            "-13:00",
+            "+8",
+            "08:00",
+            "+08:60",
+            "Asia Shanghai",
+            "../etc",
+            "+1:0",
+        ] {
+            assert_eq!(
+                verify(bad).unwrap_err().code(),
+                Code::CONFIG_INVALID_TIMEZONE,
+                "{bad}"
+            );
+        }
+        assert_eq!(
+            verify("SYSTEM").unwrap_err().message_text(),
+            "'SYSTEM' or 'Local' time_zone is not supported"
+        );
+    }
+}
