@@ -186,7 +186,10 @@ fn open(path: &Path) -> Result<File, Error> {
 fn install_panic_hook() {
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(place, message = %info.payload_as_str().unwrap_or("panicked"), "panic");
+        let payload = info.payload();
+        let text = payload.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        tracing::error!(place, reason = text.unwrap_or("not a text"), "panic");
     }));
 }
 

@@ -31,7 +31,7 @@ pub struct Common {
     #[arg(long, value_name = "HOST:PORT", value_parser = host_port, default_value = "127.0.0.1:0")]
     pub listen: String,
     /// Address at which others reach this replica [default: the one of --listen]
-    #[arg(long, value_name = "HOST:PORT", value_parser = host_port, default_value = "", hide_default_value = true)]
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_port_or_nothing, default_value = "", hide_default_value = true)]
     pub advertise_addr: String,
     /// etcd client addresses, separated by commas
     #[arg(long, visible_alias = "endpoints", value_name = "LIST", value_delimiter = ',', value_parser = endpoint,
@@ -232,5 +232,14 @@ fn otlp_url(text: &str) -> Result<String, String> {
     match address {
         Some(address) => host_port(address.trim_end_matches('/')).map(|_| url.clone()),
         None => Err(format!("{text:?} is no http:// or https:// address")),
+    }
+}
+
+/// Nothing stands for "derive it"; see [`Common::settled`].
+fn host_port_or_nothing(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        Ok(String::new())
+    } else {
+        host_port(text)
     }
 }

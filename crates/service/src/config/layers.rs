@@ -62,12 +62,14 @@ pub(super) fn apply(
     args: &[OsString],
     environment: impl Fn(&str) -> Option<String>,
 ) -> Result<Layered, Error> {
-    command.build();
+    // Value parsers and actions are known only after `build`, but arguments can be changed only before it.
+    let mut built = command.clone();
+    built.build();
     let mut lower = BTreeMap::new();
     if let Some(path) = config_path(&command, args, &environment) {
-        read_file(&command, &path, &mut lower)?;
+        read_file(&built, &path, &mut lower)?;
     }
-    read_environment(&command, environment, &mut lower)?;
+    read_environment(&built, environment, &mut lower)?;
 
     let mut origins = Origins::default();
     for (key, given) in lower {
@@ -76,7 +78,7 @@ pub(super) fn apply(
         });
         origins.0.insert(key, given.origin);
     }
-    let keys: Vec<(String, String)> = settings(&command)
+    let keys: Vec<(String, String)> = settings(&built)
         .map(|a| (a.get_id().to_string(), key_of(a)))
         .collect();
     let matches = command.try_get_matches_from(args).map_err(Error::Usage)?;

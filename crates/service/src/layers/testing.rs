@@ -1,6 +1,7 @@
 //! Mocks and looks into answers, for the layers' tests.
 
 use std::future::Future;
+use std::sync::{Arc, Mutex};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -9,7 +10,8 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use opentelemetry::trace::TracerProvider;
-use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
 use tonic::Code;
 use tracing::instrument::WithSubscriber;
 use tracing_subscriber::layer::SubscriberExt;
@@ -43,9 +45,19 @@ pub(crate) fn message_of<B>(response: &Response<B>) -> String {
         .to_owned()
 }
 
+#[derive(Clone, Debug, Default)]
+struct Kept(Arc<Mutex<Vec<SpanData>>>);
+
+impl SpanExporter for Kept {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        self.0.lock().unwrap().extend(batch);
+        Ok(())
+    }
+}
+
 /// Runs `work` on a runtime of its own and gives the spans that it ended.
 pub(crate) fn spans_of(work: impl Future<Output = ()>) -> Vec<SpanData> {
-    let exporter = InMemorySpanExporter::default();
+    let exporter = Kept::default();
     let provider = SdkTracerProvider::builder()
         .with_simple_exporter(exporter.clone())
         .build();
@@ -56,5 +68,5 @@ pub(crate) fn spans_of(work: impl Future<Output = ()>) -> Vec<SpanData> {
         .build()
         .unwrap();
     runtime.block_on(work.with_subscriber(subscriber));
-    exporter.get_finished_spans().unwrap()
+    std::mem::take(&mut *exporter.0.lock().unwrap())
 }
