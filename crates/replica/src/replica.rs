@@ -12,6 +12,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -32,6 +33,9 @@ use subjects::Subjects;
 const READ_AHEAD: usize = 64;
 /// Commands taken in one round, so that the feed is never starved.
 const COMMANDS_PER_ROUND: usize = 64;
+
+/// A feed item and the moment it came.
+type Arrived = (Instant, FeedItem);
 
 /// What a replica must know of itself.
 #[derive(Clone, Debug)]
@@ -93,6 +97,9 @@ impl<M: Machine> Replica<M> {
             addr: settings.member.addr.clone(),
             leads: None,
             leader: None,
+            line: Vec::new(),
+            lease: None,
+            faults: Vec::new(),
             is_evicted: false,
             applied: Revision::ZERO,
             troubles: vec!["etcd: the state has not been read yet".to_owned()],
@@ -173,13 +180,13 @@ impl<M: Machine> Replica<M> {
 }
 
 /// Moves feed items to the loop; a task of its own, so that the feed's steps are never cut short.
-async fn pump(mut feed: Feed, items: mpsc::Sender<FeedItem>, stop: CancellationToken) {
+async fn pump(mut feed: Feed, items: mpsc::Sender<Arrived>, stop: CancellationToken) {
     loop {
         let item = tokio::select! {
             item = feed.next() => item,
             () = stop.cancelled() => return,
         };
-        if items.send(item).await.is_err() {
+        if items.send((Instant::now(), item)).await.is_err() {
             return;
         }
     }
@@ -210,7 +217,7 @@ struct Loop<M: Machine> {
 impl<M: Machine> Loop<M> {
     async fn run(
         &mut self,
-        mut feed: mpsc::Receiver<FeedItem>,
+        mut feed: mpsc::Receiver<Arrived>,
         mut commands: mpsc::Receiver<Command<M>>,
         stop: &CancellationToken,
     ) {
@@ -222,7 +229,10 @@ impl<M: Machine> Loop<M> {
             tokio::select! {
                 () = stop.cancelled() => return,
                 item = feed.recv() => match item {
-                    Some(item) => self.fold(item),
+                    Some((arrived, item)) => {
+                        self.fold(item);
+                        self.stats.feed_lag = arrived.elapsed();
+                    }
                     None => return,
                 },
                 Some(landed) = self.flights.next() => self.land(landed),
@@ -445,7 +455,14 @@ impl<M: Machine> Loop<M> {
         troubles.extend(self.moves.trouble().map(str::to_owned));
         self.status.send_modify(|status| {
             status.leads = leads;
-            status.leader = self.line.leader().map(|c| c.campaign.clone());
+            status.line.clear();
+            status
+                .line
+                .extend(self.line.candidates().map(|c| c.campaign.clone()));
+            status.leader = status.line.first().cloned();
+            status.lease = self.session().map(|s| s.lease);
+            status.faults.clear();
+            status.faults.extend(self.line.faults().cloned());
             status.is_evicted = self.line.evicted().contains(&self.settings.member.name);
             status.applied = self.applied;
             status.troubles = troubles;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use dm_keyspace::{Campaign, MemberName, Role};
+use dm_keyspace::{Campaign, LeaseId, MemberName, Role};
 use dm_store::Revision;
 
-use crate::line::Term;
+use crate::line::{LineFault, Term};
 
 /// A replica's own view, published after every change.
 #[derive(Clone, Debug)]
@@ -20,6 +20,12 @@ pub struct Status {
     pub leads: Option<Term>,
     /// The leader according to the feed; may be itself.
     pub leader: Option<Campaign>,
+    /// All in line, the leader first.
+    pub line: Vec<Campaign>,
+    /// The lease of its keys, while it has one.
+    pub lease: Option<LeaseId>,
+    /// Keys of the election that do not say what they should.
+    pub faults: Vec<LineFault>,
     /// Whether it is kept out of the line.
     pub is_evicted: bool,
     /// What the fold has reached; zero before the first snapshot.
@@ -59,6 +65,8 @@ pub struct Stats {
     pub lost_replies: u64,
     /// Time from sending a transaction to its answer, summed over `commits`.
     pub commit_time: Duration,
+    /// From the arrival of the last feed item to the end of its fold.
+    pub feed_lag: Duration,
     /// Subjects that call for something at the moment.
     pub wanted: usize,
     /// Transactions on their way at the moment.

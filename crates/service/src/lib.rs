@@ -22,6 +22,7 @@ pub mod layers;
 pub mod metrics;
 pub mod process;
 pub mod readiness;
+pub mod replicated;
 pub mod server;
 pub mod shutdown;
 pub mod telemetry;
