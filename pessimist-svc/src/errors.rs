@@ -44,3 +44,6 @@ fn owner_silent(id: &str, owner: &str) -> DmError {
     DmError::new(Code::MASTER_OWNER_EXEC_DDL, &[&owner])
         .message(format!("the owner {owner} of the lock {id} has not done the operation"))
 }
+
+/// The answer to a lock id in which no task can be found.
+pub const NO_TASK_IN_LOCK_ID: &str = "can't find task name from lock-ID";
