@@ -195,12 +195,21 @@ impl World {
 
     /// The leader folds what is new, decides, and commits. Whether anything happened.
     pub(crate) fn step(&mut self) -> bool {
+        self.step_behind(usize::MAX)
+    }
+
+    /// As [`World::step`], but the leader has not seen more than `events` new events, whole revisions only.
+    pub(crate) fn step_behind(&mut self, events: usize) -> bool {
         let Some(leader) = &mut self.leader else { return false };
-        let news = self.etcd.log[leader.seen..].to_vec();
+        let mut news = self.etcd.log[leader.seen..].to_vec();
+        while news.len() > events {
+            let last = news.last().map(Event::revision);
+            news.retain(|event| Some(event.revision()) != last);
+        }
+        leader.seen += news.len();
         let is_news = !news.is_empty();
-        leader.seen = self.etcd.log.len();
-        if is_news {
-            leader.machine.apply(&Batch { revision: self.etcd.revision, events: news });
+        if let Some(last) = news.last().map(Event::revision) {
+            leader.machine.apply(&Batch { revision: last, events: news });
         }
         for decision in leader.machine.decide() {
             leader.failed.remove(&decision.subject);
