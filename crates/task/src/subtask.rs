@@ -206,9 +206,22 @@ impl SubtaskConfig {
         Ok(own)
     }
 
-    /// The record of etcd, with passwords in clear.
+    /// The record of etcd, with passwords in clear. Rules lie after the target, where DM writes them; empty ones stay
+    /// among the scalars.
     pub fn to_toml(&self) -> Result<String, DmError> {
-        text::to_toml(self)
+        const RULES: [&str; 3] = ["route-rules", "filter-rules", "expression-filter"];
+        let mut rules = toml::Table::new();
+        let mut ordered = toml::Table::new();
+        for (key, value) in text::to_table(self)? {
+            let is_rule = RULES.contains(&key.as_str())
+                && value.as_array().is_some_and(|rules| !rules.is_empty());
+            let ends_the_databases = key == "to";
+            if is_rule { &mut rules } else { &mut ordered }.insert(key, value);
+            if ends_the_databases {
+                ordered.extend(std::mem::take(&mut rules));
+            }
+        }
+        text::to_toml(&ordered)
     }
 
     /// Compiled routes; bad ones were refused when the subtask was built.

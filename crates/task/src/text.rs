@@ -12,6 +12,13 @@ pub(crate) fn to_toml(config: &impl Serialize) -> Result<String, DmError> {
     })
 }
 
+/// The same as a table, to be put in another order.
+pub(crate) fn to_table(config: &impl Serialize) -> Result<toml::Table, DmError> {
+    toml::Table::try_from(config).map_err(|error| {
+        DmError::new(Code::CONFIG_TOML_TRANSFORM, &[&"encode config"]).cause(error)
+    })
+}
+
 /// Reads TOML; keys that the type does not have are skipped. The error shows no line of the text, which may hold
 /// a password.
 pub(crate) fn from_toml<T: DeserializeOwned>(text: &str, title: &str) -> Result<T, DmError> {

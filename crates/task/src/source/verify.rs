@@ -125,7 +125,7 @@ mod tests {
         assert!(is_mysql_gtid(&format!("{uuid}:1-14:16,{uuid}:20")));
         assert!(
             ![
-                format!("{uuid}"),
+                uuid.to_string(),
                 format!("{uuid}:"),
                 format!("{uuid}:5-3"),
                 "0-1-2".into()

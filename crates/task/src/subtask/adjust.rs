@@ -211,15 +211,15 @@ fn with_suffix(dir: &str, suffix: &str) -> String {
         Some(at) => dir.split_at(at),
         None => (dir, ""),
     };
-    let trimmed = match path.trim_end_matches('/') {
-        "" => path,
-        trimmed => trimmed,
-    };
-    let suffix = if query.is_empty() && !dir.contains("://") {
-        suffix.to_owned()
-    } else {
+    let suffix = if dir.contains("://") {
         url_escaped(suffix)
+    } else {
+        suffix.to_owned()
     };
+    let trimmed = path.trim_end_matches('/');
+    if path.ends_with(&suffix) {
+        return dir.to_owned();
+    }
     match trimmed.ends_with(&suffix) {
         true => format!("{trimmed}{query}"),
         false => format!("{trimmed}{suffix}{query}"),
