@@ -95,7 +95,7 @@ fn sources() -> BTreeMap<SourceId, SourceConfig> {
         );
         (
             SourceId::from(id),
-            SourceConfig::from_yaml("", &text).unwrap(),
+            SourceConfig::from_yaml("", &text).expect("a good source file"),
         )
     };
     [source("mysql-01"), source("mysql-02")].into()
@@ -205,78 +205,79 @@ fn answer(find: &str, replace: &str) -> (Code, String) {
     (error.code(), error.raw_cause().to_owned())
 }
 
+/// What is replaced by what in the minimal task, the code of the answer and its cause.
+const MISTAKES: &[(&str, &str, Code, &str)] = &[
+    (
+        "name: t1\n",
+        "",
+        Code::CONFIG_NEED_UNIQUE_TASK_NAME,
+        "task.yaml: key `name`: it is required",
+    ),
+    (
+        "all",
+        "al",
+        Code::CONFIG_INVALID_TASK_MODE,
+        "task.yaml: line 2: key `task-mode`: allowed are full, incremental, all, dump, load, load&sync",
+    ),
+    (
+        "task-mode: all\n",
+        "task-mode: all\nshard-mode: x\n",
+        Code::CONFIG_SHARD_MODE_NOT_SUPPORT,
+        "task.yaml: line 3: key `shard-mode`: allowed are pessimistic, optimistic and empty",
+    ),
+    (
+        "mysql-01\n",
+        "mysql-01\n  - source-id: mysql-01\n",
+        Code::CONFIG_MYSQL_INST_SAME_SOURCE_ID,
+        "task.yaml: line 6: key `mysql-instances[1].source-id`: each source is allowed once",
+    ),
+    (
+        "mysql-01\n",
+        "mysql-09\n",
+        Code::CONFIG_SOURCE_ID_NOT_FOUND,
+        "task.yaml: line 5: key `mysql-instances[0].source-id`: known sources: [mysql-01 mysql-02]",
+    ),
+    (
+        "mysql-01\n",
+        "mysql-01\n    route-rules: [r1]\n",
+        Code::CONFIG_ROUTE_RULE_NOT_FOUND,
+        "task.yaml: line 6: key `mysql-instances[0].route-rules`: nothing of the kind is defined",
+    ),
+    (
+        "mysql-01\n",
+        "mysql-01\nroutes: {r1: {schema-pattern: a, target-schema: b}}\n",
+        Code::CONFIG_GLOBAL_CONFIGS_UNUSED,
+        "task.yaml: line 6: key `routes.r1`: only what an instance uses is allowed",
+    ),
+    (
+        "mysql-01\n",
+        "mysql-01\n    route-rules: [r1]\nroutes: {r1: {schema-pattern: a*b, target-schema: b}}\n",
+        Code::CONFIG_GEN_TABLE_ROUTER,
+        "task.yaml: line 5: key `mysql-instances[0]`: the subtask of this source cannot run (pattern a*b not valid: `*` is allowed only as the last character)",
+    ),
+    (
+        "  - source-id: mysql-01\n",
+        "  - meta: {}\n",
+        Code::CONFIG_EMPTY_SOURCE_ID,
+        "task.yaml: line 5: key `mysql-instances[0].source-id`: it is required",
+    ),
+    (
+        "  - source-id: mysql-01\n",
+        "  -\n",
+        Code::CONFIG_MYSQL_INST_NOT_FOUND,
+        "task.yaml: line 5: key `mysql-instances[0]`: an entry with source-id is required",
+    ),
+    (
+        "mysql-01\n",
+        "mysql-01\ntimezone: SYSTEM\n",
+        Code::CONFIG_INVALID_TIMEZONE,
+        "task.yaml: line 6: key `timezone`: a name such as Asia/Shanghai or an offset such as +08:00 is allowed",
+    ),
+];
+
 #[test]
 fn mistakes_have_dms_code_and_name_file_line_and_key() {
-    let instance = "  - source-id: mysql-01\n";
-    let cases = [
-        (
-            "name: t1\n",
-            "",
-            Code::CONFIG_NEED_UNIQUE_TASK_NAME,
-            "task.yaml: key `name`: it is required",
-        ),
-        (
-            "all",
-            "al",
-            Code::CONFIG_INVALID_TASK_MODE,
-            "task.yaml: line 2: key `task-mode`: allowed are full, incremental, all, dump, load, load&sync",
-        ),
-        (
-            "task-mode: all\n",
-            "task-mode: all\nshard-mode: x\n",
-            Code::CONFIG_SHARD_MODE_NOT_SUPPORT,
-            "task.yaml: line 3: key `shard-mode`: allowed are pessimistic, optimistic and empty",
-        ),
-        (
-            "mysql-01\n",
-            "mysql-01\n  - source-id: mysql-01\n",
-            Code::CONFIG_MYSQL_INST_SAME_SOURCE_ID,
-            "task.yaml: line 6: key `mysql-instances[1].source-id`: each source is allowed once",
-        ),
-        (
-            "mysql-01\n",
-            "mysql-09\n",
-            Code::CONFIG_SOURCE_ID_NOT_FOUND,
-            "task.yaml: line 5: key `mysql-instances[0].source-id`: known sources: [mysql-01 mysql-02]",
-        ),
-        (
-            "mysql-01\n",
-            "mysql-01\n    route-rules: [r1]\n",
-            Code::CONFIG_ROUTE_RULE_NOT_FOUND,
-            "task.yaml: line 6: key `mysql-instances[0].route-rules`: nothing of the kind is defined",
-        ),
-        (
-            "mysql-01\n",
-            "mysql-01\nroutes: {r1: {schema-pattern: a, target-schema: b}}\n",
-            Code::CONFIG_GLOBAL_CONFIGS_UNUSED,
-            "task.yaml: line 6: key `routes.r1`: only what an instance uses is allowed",
-        ),
-        (
-            "mysql-01\n",
-            "mysql-01\n    route-rules: [r1]\nroutes: {r1: {schema-pattern: a*b, target-schema: b}}\n",
-            Code::CONFIG_GEN_TABLE_ROUTER,
-            "task.yaml: line 5: key `mysql-instances[0]`: the subtask of this source cannot run (pattern a*b not valid: `*` is allowed only as the last character)",
-        ),
-        (
-            instance,
-            "  - meta: {}\n",
-            Code::CONFIG_EMPTY_SOURCE_ID,
-            "task.yaml: line 5: key `mysql-instances[0].source-id`: it is required",
-        ),
-        (
-            instance,
-            "  -\n",
-            Code::CONFIG_MYSQL_INST_NOT_FOUND,
-            "task.yaml: line 5: key `mysql-instances[0]`: an entry with source-id is required",
-        ),
-        (
-            "mysql-01\n",
-            "mysql-01\ntimezone: SYSTEM\n",
-            Code::CONFIG_INVALID_TIMEZONE,
-            "task.yaml: line 6: key `timezone`: a name such as Asia/Shanghai or an offset such as +08:00 is allowed",
-        ),
-    ];
-    for (find, replace, code, cause) in cases {
+    for &(find, replace, code, cause) in MISTAKES {
         assert_eq!(answer(find, replace), (code, cause.to_owned()), "{replace}");
     }
 }
