@@ -1,5 +1,10 @@
 //! A service on a real port: pages, gRPC health, reflection, forwarding and TLS, all on the same one.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test helper that cannot go on fails its test"
+)]
+
 use std::path::PathBuf;
 use std::time::Duration;
 
