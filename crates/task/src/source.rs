@@ -13,7 +13,7 @@ use crate::db::DbConfig;
 use crate::duration::GoDuration;
 use crate::filter::EventRule;
 use crate::origin::Origin;
-use crate::secret::{MASK, Secret};
+use crate::secret::{MASK, Secret, SecretKey};
 use crate::text;
 use crate::yaml::{Map, Value};
 
@@ -137,6 +137,7 @@ impl SourceConfig {
         let (mut own, origin) =
             Origin::read(file_name, text, title, "config.SourceConfig", Self::read)?;
         own.settle();
+        own.verify_flavor(&origin)?;
         own.verify(&origin)?;
         Ok(own)
     }
@@ -190,6 +191,11 @@ impl SourceConfig {
         if self.relay_dir.is_empty() {
             self.relay_dir = "relay-dir".into();
         }
+    }
+
+    /// Replaces an encrypted password by its clear text, which is what etcd holds.
+    pub fn decrypt(&mut self, key: &SecretKey) {
+        self.from.password = self.from.password.decrypted(key);
     }
 
     /// A copy to show to users: `******` for the password, no key material.

@@ -18,6 +18,7 @@ use crate::db::DbConfig;
 use crate::filter::EventRule;
 use crate::origin::Origin;
 use crate::route::RouteRule;
+use crate::secret::SecretKey;
 use crate::subtask::{ExpressionFilter, Meta};
 use crate::units::{Experimental, Loader, Mydumper, Syncer, Validator};
 
@@ -139,6 +140,11 @@ impl TaskConfig {
         self.mysql_instances
             .iter()
             .map(|instance| instance.source_id.as_str())
+    }
+
+    /// Replaces an encrypted password of the target by its clear text, which is what etcd holds.
+    pub fn decrypt(&mut self, key: &SecretKey) {
+        self.target_database.password = self.target_database.password.decrypted(key);
     }
 
     /// What a target that reports this version asks of the session: lower-case names, and optimistic transactions

@@ -10,20 +10,25 @@ use crate::origin::Origin;
 pub(crate) const MAX_SOURCE_ID: usize = 32;
 
 impl SourceConfig {
-    /// Verifies what can be verified without the server. `flavor` is looked at when it is given; DM does so only
-    /// when the server id is left out.
+    /// Verifies what can be verified without the server.
     pub(super) fn verify(&self, origin: &Origin) -> Result<(), DmError> {
         self.verify_id(origin)?;
         self.verify_relay(origin)?;
-        if !matches!(self.flavor.as_str(), "" | "mysql" | "mariadb") {
-            let error = DmError::new(Code::NOT_SUPPORTED_FLAVOR, &[&self.flavor]);
-            return Err(origin.at("flavor", "allowed are mysql and mariadb", error));
-        }
         if self.checker.backoff_max < GoDuration::from_secs(1) {
             let args: [&dyn std::fmt::Display; 2] =
                 [&self.checker.backoff_max, &self.checker.backoff_min];
             let error = DmError::new(Code::CONFIG_CHECKER_MAX_TOO_SMALL, &args);
             return Err(origin.at("checker.backoff-max", "it must be 1s or more", error));
+        }
+        Ok(())
+    }
+
+    /// The flavor a file gives. DM looks at it only when the server id is left out; a record of etcd is taken with
+    /// any, since a Go master may have written it.
+    pub(super) fn verify_flavor(&self, origin: &Origin) -> Result<(), DmError> {
+        if !matches!(self.flavor.as_str(), "" | "mysql" | "mariadb") {
+            let error = DmError::new(Code::NOT_SUPPORTED_FLAVOR, &[&self.flavor]);
+            return Err(origin.at("flavor", "allowed are mysql and mariadb", error));
         }
         Ok(())
     }
