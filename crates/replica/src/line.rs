@@ -171,6 +171,9 @@ impl Line {
     }
 
     fn put(&mut self, kv: &KeyValue) {
+        if !concerns_election(&kv.key) {
+            return;
+        }
         self.faults.remove(&kv.key);
         match Key::parse(&kv.key) {
             Ok(Key::Leader(key)) if key.role == self.role => self.put_candidate(&key, kv),
@@ -218,6 +221,9 @@ impl Line {
     }
 
     fn delete(&mut self, key: &Bytes) {
+        if !concerns_election(key) {
+            return;
+        }
         self.faults.remove(key);
         if let Some(place) = self.places.remove(key) {
             self.candidates.remove(&place);
@@ -372,6 +378,18 @@ impl Line {
             crate::Proposal::new("cancel_eviction").delete(KeyRange::key(key))
         }
     }
+}
+
+/// A look at the first bytes spares the others' keys, nearly all of the feed, their parsing.
+fn concerns_election(key: &[u8]) -> bool {
+    [
+        LeaderKey::PREFIX,
+        MemberKey::PREFIX,
+        EvictionKey::PREFIX,
+        TransferKey::PREFIX,
+    ]
+    .iter()
+    .any(|prefix| key.starts_with(prefix.as_bytes()))
 }
 
 fn leader_key(role: Role, lease: LeaseId) -> String {

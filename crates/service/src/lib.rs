@@ -1,7 +1,7 @@
 //! The process harness that all services share: configuration, telemetry, TLS, gRPC and HTTP on one port, health, ordered shutdown.
 //!
-//! A service's `main.rs` is one call of [`main`]; what the service does stands in the closure it gives. Nothing here knows what any service is for,
-//! and nothing here talks to etcd.
+//! A service's `main.rs` is one call of [`main`]; what the service does stands in the closure it gives. Nothing here knows what any service is for;
+//! only [`replicated`] knows that the four of the control plane are replicas of a role on one etcd.
 //!
 //! | module | what |
 //! |---|---|

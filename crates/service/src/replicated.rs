@@ -6,7 +6,6 @@
 mod member;
 mod mirror;
 
-use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dm_keyspace::{Member, Role};
