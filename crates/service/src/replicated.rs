@@ -113,14 +113,9 @@ fn run_until_stopped<M: Machine>(ctx: &Context, replica: Replica<M>) {
     });
 }
 
-fn resigned(
-    stop: CancellationToken,
-    ended: CancellationToken,
-) -> impl Future<Output = ()> + Send + 'static {
-    async move {
-        stop.cancel();
-        ended.cancelled().await;
-    }
+async fn resigned(stop: CancellationToken, ended: CancellationToken) {
+    stop.cancel();
+    ended.cancelled().await;
 }
 
 /// The page under `state` of `/status`.
