@@ -1,6 +1,7 @@
 //! DM's codes and texts for what can go wrong with a lock.
 
 use dm_errors::{Code, DmError, List};
+use dm_keyspace::SourceId;
 
 use crate::machine::{UnlockOutcome, UnlockRefusal};
 
@@ -15,13 +16,14 @@ pub fn not_started() -> DmError {
 pub fn refusal(refusal: &UnlockRefusal) -> DmError {
     match refusal {
         UnlockRefusal::UnknownLock(id) => DmError::new(Code::MASTER_LOCK_NOT_FOUND, &[id]),
-        UnlockRefusal::Resolved(id) => {
-            DmError::new(Code::MASTER_LOCK_IS_RESOLVING, &[id]).message(format!("the lock {id} has been resolved before"))
+        UnlockRefusal::Resolved(id) => DmError::new(Code::MASTER_LOCK_IS_RESOLVING, &[id])
+            .message(format!("the lock {id} has been resolved before")),
+        UnlockRefusal::NotWaiting { owner, synced } => {
+            DmError::new(Code::MASTER_WORKER_NOT_WAIT_LOCK, &[owner]).message(format!(
+                "owner {owner} is not waiting for a lock, but sources {} are waiting for the lock",
+                List(synced)
+            ))
         }
-        UnlockRefusal::NotWaiting { owner, synced } => DmError::new(Code::MASTER_WORKER_NOT_WAIT_LOCK, &[owner]).message(format!(
-            "owner {owner} is not waiting for a lock, but sources {} are waiting for the lock",
-            List(synced)
-        )),
     }
 }
 
@@ -31,7 +33,7 @@ pub fn refusal(refusal: &UnlockRefusal) -> DmError {
 /// When the owner has not answered.
 pub fn outcome(id: &str, outcome: UnlockOutcome) -> Result<String, DmError> {
     match outcome {
-        UnlockOutcome::OwnerSilent(owner) => Err(owner_silent(id, &owner.to_string())),
+        UnlockOutcome::OwnerSilent(owner) => Err(owner_silent(id, &owner)),
         UnlockOutcome::Removed { unfinished } if unfinished.is_empty() => Ok(String::new()),
         UnlockOutcome::Removed { unfinished } => Ok(format!(
             "the lock {id} is removed, but sources {} were told to skip its statements and have not said that they did",
@@ -40,9 +42,10 @@ pub fn outcome(id: &str, outcome: UnlockOutcome) -> Result<String, DmError> {
     }
 }
 
-fn owner_silent(id: &str, owner: &str) -> DmError {
-    DmError::new(Code::MASTER_OWNER_EXEC_DDL, &[&owner])
-        .message(format!("the owner {owner} of the lock {id} has not done the operation"))
+fn owner_silent(id: &str, owner: &SourceId) -> DmError {
+    DmError::new(Code::MASTER_OWNER_EXEC_DDL, &[owner]).message(format!(
+        "the owner {owner} of the lock {id} has not done the operation"
+    ))
 }
 
 /// The answer to a lock id in which no task can be found.

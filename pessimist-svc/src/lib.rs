@@ -1,7 +1,29 @@
 //! pessimist-svc: shard DDLs of tasks in pessimistic mode. One source executes the statement, the others skip it
 //! after that, and nobody goes on before.
 //!
-//! [`machine`] holds all the logic, pure; the loop of `dm-replica` runs it.
+//! - [`machine`]: locks derived from what etcd shows, and what they call for; pure.
+//! - [`api`]: the gRPC methods: ask the replica, encode.
+//! - [`errors`]: DM's codes and texts.
+//! - [`settings`], [`metrics`]: what an operator sets, and what one sees.
 
+pub mod api;
 pub mod errors;
 pub mod machine;
+pub mod metrics;
+pub mod settings;
+
+pub use api::Api;
+
+/// What `/status` shows of the folded state: counts, and the records that cannot be used.
+#[must_use]
+pub fn summary(pessimist: &machine::Pessimist) -> serde_json::Value {
+    let counts = pessimist.counts();
+    let faults = pessimist.faults().map(|(key, fault)| serde_json::json!({ "key": key, "reason": fault.what, "revision": fault.revision.0 }));
+    serde_json::json!({
+        "locks": pessimist.lock_count(),
+        "ended-rounds": counts.ended_rounds,
+        "rejected-infos": counts.rejected_infos,
+        "faults-seen": counts.faults,
+        "faults": faults.collect::<Vec<_>>(),
+    })
+}

@@ -80,7 +80,9 @@ fn info(worker: &Worker) -> Info {
 fn first_order(world: &World, source: &str, after: Revision) -> Option<Operation> {
     let key = operation_key("t1", source);
     world.etcd.log.iter().find_map(|event| match event {
-        Event::Put(kv) if kv.key == key && kv.mod_revision > after => Operation::from_bytes(&kv.value).ok(),
+        Event::Put(kv) if kv.key == key && kv.mod_revision > after => {
+            Operation::from_bytes(&kv.value).ok()
+        }
         _ => None,
     })
 }
@@ -93,14 +95,22 @@ fn advance(world: &mut World, worker: &mut Worker, downstream: &mut Downstream) 
             if !world.try_report(&info(worker)) {
                 return false;
             }
-            downstream.reported.entry(worker.next).or_default().insert(worker.source);
+            downstream
+                .reported
+                .entry(worker.next)
+                .or_default()
+                .insert(worker.source);
             worker.at = At::Waiting(world.etcd.revision);
             true
         }
         At::Waiting(since) => match first_order(world, worker.source, since) {
             None => false,
             Some(order) => {
-                assert_eq!((order.id.as_str(), order.ddls()), (info(worker).lock_id().as_str(), info(worker).ddls()), "an order for another round");
+                assert_eq!(
+                    (order.id.as_str(), order.ddls()),
+                    (info(worker).lock_id().as_str(), info(worker).ddls()),
+                    "an order for another round"
+                );
                 assert!(!order.done, "the answer to a report is already done");
                 worker.at = At::Told(order);
                 true
@@ -109,7 +119,11 @@ fn advance(world: &mut World, worker: &mut Worker, downstream: &mut Downstream) 
         At::Told(order) => {
             let executed = downstream.executed.entry(worker.next).or_default();
             if order.exec {
-                assert_eq!(downstream.reported[&worker.next].len(), SOURCES.len(), "executed before all have reported");
+                assert_eq!(
+                    downstream.reported[&worker.next].len(),
+                    SOURCES.len(),
+                    "executed before all have reported"
+                );
                 executed.insert(worker.source);
                 assert_eq!(executed.len(), 1, "executed by {executed:?}");
             } else {
@@ -119,7 +133,11 @@ fn advance(world: &mut World, worker: &mut Worker, downstream: &mut Downstream) 
             true
         }
         At::Executed(order) => {
-            assert_eq!(world.done("t1", worker.source, Some(order)), 0, "done is refused");
+            assert_eq!(
+                world.done("t1", worker.source, Some(order)),
+                0,
+                "done is refused"
+            );
             worker.next += 1;
             worker.at = At::Running;
             true
@@ -150,7 +168,11 @@ fn act(world: &mut World, workers: &mut [Worker], downstream: &mut Downstream, a
 
 fn play(actions: &[Action]) {
     let mut world = World::running(&[("t1", &SOURCES)]);
-    let mut workers = SOURCES.map(|source| Worker { source, next: 0, at: At::Running });
+    let mut workers = SOURCES.map(|source| Worker {
+        source,
+        next: 0,
+        at: At::Running,
+    });
     let mut downstream = Downstream::default();
     for action in actions {
         act(&mut world, &mut workers, &mut downstream, *action);
@@ -161,20 +183,37 @@ fn play(actions: &[Action]) {
     // Whatever has happened: from here on nothing fails, and everything ends.
     for _ in 0..1_000 {
         world.quiet();
-        let moved: Vec<bool> = workers.iter_mut().map(|worker| advance(&mut world, worker, &mut downstream)).collect();
+        let moved: Vec<bool> = workers
+            .iter_mut()
+            .map(|worker| advance(&mut world, worker, &mut downstream))
+            .collect();
         if !moved.contains(&true) {
             break;
         }
     }
     world.quiet();
-    let stuck: Vec<_> = workers.iter().filter(|worker| worker.next < DDLS.len()).map(|worker| (worker.source, worker.next, &worker.at)).collect();
-    assert!(stuck.is_empty(), "stuck: {stuck:?}, locks {:?}", world.machine().locks("", &[]));
-    assert!(world.etcd.infos().is_empty() && world.etcd.operations().is_empty(), "records are left");
+    let stuck: Vec<_> = workers
+        .iter()
+        .filter(|worker| worker.next < DDLS.len())
+        .map(|worker| (worker.source, worker.next, &worker.at))
+        .collect();
+    assert!(
+        stuck.is_empty(),
+        "stuck: {stuck:?}, locks {:?}",
+        world.machine().locks("", &[])
+    );
+    assert!(
+        world.etcd.infos().is_empty() && world.etcd.operations().is_empty(),
+        "records are left"
+    );
     assert!(world.machine().locks("", &[]).is_empty());
     for number in 0..DDLS.len() {
         assert_eq!(downstream.executed[&number].len(), 1);
     }
-    assert_eq!(world.machine().faults().collect::<Vec<(&str, &Fault)>>(), []);
+    assert_eq!(
+        world.machine().faults().collect::<Vec<(&str, &Fault)>>(),
+        []
+    );
 }
 
 proptest! {

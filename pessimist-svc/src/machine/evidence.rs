@@ -48,7 +48,10 @@ pub(crate) struct Task {
 impl Task {
     /// Whether anything is known of it.
     pub(crate) fn is_empty(&self) -> bool {
-        self.sources.is_empty() && self.infos.is_empty() && self.operations.is_empty() && self.locks.is_empty()
+        self.sources.is_empty()
+            && self.infos.is_empty()
+            && self.operations.is_empty()
+            && self.locks.is_empty()
     }
 
     /// Whether its DDLs may be executed and skipped.
@@ -57,7 +60,12 @@ impl Task {
     }
 
     /// The info of a source changed, or is gone. Answers the locks that it touches.
-    pub(crate) fn set_info(&mut self, source: &SourceId, info: Option<(Info, Revision)>, since_load: Revision) -> Vec<String> {
+    pub(crate) fn set_info(
+        &mut self,
+        source: &SourceId,
+        info: Option<(Info, Revision)>,
+        since_load: Revision,
+    ) -> Vec<String> {
         let before = self.infos.remove(source);
         let mut touched = Vec::new();
         if let Some(old) = &before {
@@ -68,14 +76,28 @@ impl Task {
         }
         if let Some((info, revision)) = info {
             let lock = info.lock_id();
-            let is_same = before.as_ref().is_some_and(|old| old.lock == lock && same_ddls(info.ddls(), old.info.ddls()));
+            let is_same = before
+                .as_ref()
+                .is_some_and(|old| old.lock == lock && same_ddls(info.ddls(), old.info.ddls()));
             let since = match before {
                 Some(old) if is_same => old.since,
                 _ => revision.max(since_load),
             };
-            self.locks.entry(lock.clone()).or_default().infos.insert(source.clone());
+            self.locks
+                .entry(lock.clone())
+                .or_default()
+                .infos
+                .insert(source.clone());
             touched.push(lock.clone());
-            self.infos.insert(source.clone(), Reported { info, lock, revision, since });
+            self.infos.insert(
+                source.clone(),
+                Reported {
+                    info,
+                    lock,
+                    revision,
+                    since,
+                },
+            );
         }
         touched
     }
@@ -97,12 +119,23 @@ impl Task {
         }
         if let Some((operation, revision)) = operation {
             if let Some(new) = &operation {
-                self.locks.entry(new.id.clone()).or_default().operations.insert(source.clone());
+                self.locks
+                    .entry(new.id.clone())
+                    .or_default()
+                    .operations
+                    .insert(source.clone());
                 touched.push(new.id.clone());
             }
             let was_known = before.is_some_and(|old| !old.by_stranger);
             let by_stranger = !is_load && !was_known && !self.members.contains(source);
-            self.operations.insert(source.clone(), Answered { operation, revision, by_stranger });
+            self.operations.insert(
+                source.clone(),
+                Answered {
+                    operation,
+                    revision,
+                    by_stranger,
+                },
+            );
         }
         // What the source waits for may now be answered.
         touched.extend(self.infos.get(source).map(|reported| reported.lock.clone()));
@@ -110,7 +143,12 @@ impl Task {
     }
 
     /// A subtask came or went. Whether that changes the set of sources.
-    pub(crate) fn set_source(&mut self, source: &SourceId, has_subtask: bool, revision: Revision) -> bool {
+    pub(crate) fn set_source(
+        &mut self,
+        source: &SourceId,
+        has_subtask: bool,
+        revision: Revision,
+    ) -> bool {
         if !has_subtask {
             return self.sources.remove(source);
         }
@@ -141,5 +179,6 @@ impl Task {
 /// the reported ones. DM's rule; order does not count, nor does how often a statement occurs.
 #[must_use]
 pub fn same_ddls(reported: &[String], lock: &[String]) -> bool {
-    reported.len() == lock.len() && (reported == lock || lock.iter().all(|statement| reported.contains(statement)))
+    reported.len() == lock.len()
+        && (reported == lock || lock.iter().all(|statement| reported.contains(statement)))
 }

@@ -36,7 +36,10 @@ pub(crate) struct Lock {
 
 impl Lock {
     pub(crate) fn is_gone(&self) -> bool {
-        self.infos.is_empty() && self.operations.is_empty() && self.round.is_none() && self.unlock.is_none()
+        self.infos.is_empty()
+            && self.operations.is_empty()
+            && self.round.is_none()
+            && self.unlock.is_none()
     }
 }
 
@@ -74,7 +77,11 @@ pub(crate) struct Round {
 
 impl Round {
     pub(crate) fn is_synced(&self) -> bool {
-        !self.members.is_empty() && self.members.iter().all(|member| self.reported.contains(member))
+        !self.members.is_empty()
+            && self
+                .members
+                .iter()
+                .all(|member| self.reported.contains(member))
     }
 
     pub(crate) fn unsynced(&self) -> impl Iterator<Item = &SourceId> {
@@ -106,13 +113,23 @@ impl<'a> Scene<'a> {
 
     /// The info with which `source` waits for this round, if it does.
     pub(crate) fn waiting(&self, source: &SourceId, ddls: &[String]) -> Option<&'a Reported> {
-        self.task.infos.get(source).filter(|r| r.lock == self.id && same_ddls(r.info.ddls(), ddls))
+        self.task
+            .infos
+            .get(source)
+            .filter(|r| r.lock == self.id && same_ddls(r.info.ddls(), ddls))
     }
 
     /// The operation that `source` has in this round, if it counts.
     pub(crate) fn operation(&self, source: &SourceId, ddls: &[String]) -> Option<&'a Operation> {
-        let answered = self.task.operations.get(source).filter(|answered| !answered.by_stranger)?;
-        answered.operation.as_ref().filter(|o| o.id == self.id && same_ddls(o.ddls(), ddls))
+        let answered = self
+            .task
+            .operations
+            .get(source)
+            .filter(|answered| !answered.by_stranger)?;
+        answered
+            .operation
+            .as_ref()
+            .filter(|o| o.id == self.id && same_ddls(o.ddls(), ddls))
     }
 
     pub(crate) fn is_done(&self, source: &SourceId, ddls: &[String]) -> bool {
@@ -121,48 +138,87 @@ impl<'a> Scene<'a> {
 
     /// Whether somebody has an operation of this round.
     pub(crate) fn is_begun(&self, ddls: &[String]) -> bool {
-        self.lock.operations.iter().any(|source| self.operation(source, ddls).is_some())
+        self.lock
+            .operations
+            .iter()
+            .any(|source| self.operation(source, ddls).is_some())
     }
 
     /// Whether an operation of this round is done, or may still be: its source has not gone on to other statements.
     fn is_alive(&self, ddls: &[String]) -> bool {
-        let has_gone_on = |source| self.task.infos.contains_key(source) && self.waiting(source, ddls).is_none();
-        let is_alive = |source| self.operation(source, ddls).is_some_and(|o| o.done || !has_gone_on(source));
+        let has_gone_on =
+            |source| self.task.infos.contains_key(source) && self.waiting(source, ddls).is_none();
+        let is_alive = |source| {
+            self.operation(source, ddls)
+                .is_some_and(|o| o.done || !has_gone_on(source))
+        };
         self.lock.operations.iter().any(is_alive)
     }
 
     /// Told to execute, not done yet, and still waiting for it.
     fn is_executing(&self, source: &SourceId, ddls: &[String]) -> bool {
-        self.operation(source, ddls).is_some_and(|o| o.exec && !o.done) && self.waiting(source, ddls).is_some()
+        self.operation(source, ddls)
+            .is_some_and(|o| o.exec && !o.done)
+            && self.waiting(source, ddls).is_some()
     }
 
     /// A source that has executed the statements; `preferred` if it is one.
-    pub(crate) fn executed_by(&self, ddls: &[String], preferred: &SourceId) -> Option<&'a SourceId> {
-        self.first_with(preferred, |source| self.operation(source, ddls).is_some_and(|o| o.exec && o.done))
+    pub(crate) fn executed_by(
+        &self,
+        ddls: &[String],
+        preferred: &SourceId,
+    ) -> Option<&'a SourceId> {
+        self.first_with(preferred, |source| {
+            self.operation(source, ddls)
+                .is_some_and(|o| o.exec && o.done)
+        })
     }
 
-    fn first_with(&self, preferred: &SourceId, holds: impl Fn(&SourceId) -> bool) -> Option<&'a SourceId> {
-        self.lock.operations.get(preferred).filter(|s| holds(s)).or_else(|| self.lock.operations.iter().find(|s| holds(s)))
+    fn first_with(
+        &self,
+        preferred: &SourceId,
+        holds: impl Fn(&SourceId) -> bool,
+    ) -> Option<&'a SourceId> {
+        self.lock
+            .operations
+            .get(preferred)
+            .filter(|s| holds(s))
+            .or_else(|| self.lock.operations.iter().find(|s| holds(s)))
     }
 
     /// Operations of this lock that count, by statements.
     fn groups(&self) -> Vec<Group<'a>> {
         let mut groups: Vec<Group<'a>> = Vec::new();
         for source in &self.lock.operations {
-            let Some(Answered { operation: Some(o), by_stranger: false, .. }) = self.task.operations.get(source) else { continue };
+            let Some(Answered {
+                operation: Some(o),
+                by_stranger: false,
+                ..
+            }) = self.task.operations.get(source)
+            else {
+                continue;
+            };
             let proof = match (o.exec, o.done) {
                 (true, true) => 3,
                 (false, true) => 2,
                 (true, false) if self.waiting(source, o.ddls()).is_some() => 1,
                 _ => 0,
             };
-            match groups.iter_mut().find(|group| same_ddls(o.ddls(), group.ddls)) {
+            match groups
+                .iter_mut()
+                .find(|group| same_ddls(o.ddls(), group.ddls))
+            {
                 Some(group) => {
                     group.sources.push(source);
                     group.proof = group.proof.max(proof);
                     group.is_all_done &= o.done;
                 }
-                None => groups.push(Group { ddls: o.ddls(), sources: vec![source], proof, is_all_done: o.done }),
+                None => groups.push(Group {
+                    ddls: o.ddls(),
+                    sources: vec![source],
+                    proof,
+                    is_all_done: o.done,
+                }),
             }
         }
         groups
@@ -173,11 +229,17 @@ impl<'a> Scene<'a> {
     fn is_left_over(&self, group: &Group<'_>) -> bool {
         let has_passed = |source: &SourceId| {
             self.is_done(source, group.ddls)
-                || self.task.infos.get(source).is_some_and(|r| r.lock == self.id && !same_ddls(r.info.ddls(), group.ddls))
+                || self
+                    .task
+                    .infos
+                    .get(source)
+                    .is_some_and(|r| r.lock == self.id && !same_ddls(r.info.ddls(), group.ddls))
         };
         group.is_all_done
             && self.task.is_running()
-            && !self.lock.infos.iter().any(|source| self.task.members.contains(source) && self.waiting(source, group.ddls).is_some())
+            && !self.lock.infos.iter().any(|source| {
+                self.task.members.contains(source) && self.waiting(source, group.ddls).is_some()
+            })
             && self.task.sources.iter().all(has_passed)
     }
 
@@ -186,20 +248,33 @@ impl<'a> Scene<'a> {
         let present = self.lock.round.as_ref().filter(|round| round.has_begun);
         self.groups()
             .into_iter()
-            .filter(|group| present.is_none_or(|round| !same_ddls(group.ddls, &round.ddls)) && self.is_left_over(group))
+            .filter(|group| {
+                present.is_none_or(|round| !same_ddls(group.ddls, &round.ddls))
+                    && self.is_left_over(group)
+            })
             .flat_map(|group| group.sources)
             .collect()
     }
 
     /// The sources that a new round needs: those of the task; for a task that was never seen running, those that report.
     fn present(&self) -> &'a BTreeSet<SourceId> {
-        if self.task.members.is_empty() { &self.lock.infos } else { &self.task.members }
+        if self.task.members.is_empty() {
+            &self.lock.infos
+        } else {
+            &self.task.members
+        }
     }
 
     /// The round that the evidence shows now.
     pub(crate) fn next_round(&self, previous: Option<Round>, now: Duration) -> Option<Round> {
-        let goes_on = previous.as_ref().is_some_and(|round| round.has_begun && self.is_alive(&round.ddls));
-        let mut round = if goes_on { previous? } else { self.new_round(previous, now)? };
+        let goes_on = previous
+            .as_ref()
+            .is_some_and(|round| round.has_begun && self.is_alive(&round.ddls));
+        let mut round = if goes_on {
+            previous?
+        } else {
+            self.new_round(previous, now)?
+        };
         self.count(&mut round);
         round.owner = self.owner(&round)?;
         round.phase = self.phase(&round);
@@ -217,8 +292,17 @@ impl<'a> Scene<'a> {
             .groups()
             .into_iter()
             .filter(|group| group.proof > 0 && !self.is_left_over(group))
-            .reduce(|best, group| if group.proof > best.proof { group } else { best });
-        let ddls = lead.as_ref().map_or_else(|| first.info.ddls(), |group| group.ddls).to_vec();
+            .reduce(|best, group| {
+                if group.proof > best.proof {
+                    group
+                } else {
+                    best
+                }
+            });
+        let ddls = lead
+            .as_ref()
+            .map_or_else(|| first.info.ddls(), |group| group.ddls)
+            .to_vec();
         let kept = previous.filter(|round| !round.has_begun && same_ddls(&ddls, &round.ddls));
         let fresh = Round {
             owner: SourceId::default(),
@@ -233,16 +317,25 @@ impl<'a> Scene<'a> {
             ddls,
         };
         Some(match kept {
-            Some(old) => {
-                Round { owner: old.owner, rejected: old.rejected, trace: old.trace, first_seen: old.first_seen, ..fresh }
-            }
+            Some(old) => Round {
+                owner: old.owner,
+                rejected: old.rejected,
+                trace: old.trace,
+                first_seen: old.first_seen,
+                ..fresh
+            },
             None => fresh,
         })
     }
 
     /// The one who came first, of those that wait for the lock at all.
     fn first_waiting(&self, counts: impl Fn(&SourceId) -> bool) -> Option<&'a Reported> {
-        let waiting = self.lock.infos.iter().filter(|source| counts(source)).filter_map(|source| self.task.infos.get(source));
+        let waiting = self
+            .lock
+            .infos
+            .iter()
+            .filter(|source| counts(source))
+            .filter_map(|source| self.task.infos.get(source));
         waiting.min_by_key(|reported| reported.since)
     }
 
@@ -253,7 +346,8 @@ impl<'a> Scene<'a> {
         for source in self.lock.infos.union(&self.lock.operations) {
             let is_done = self.is_done(source, &round.ddls);
             // A source that was done before it left is still proof; one that waited is not.
-            let counts = is_done || (present.contains(source) && self.waiting(source, &round.ddls).is_some());
+            let counts = is_done
+                || (present.contains(source) && self.waiting(source, &round.ddls).is_some());
             if counts {
                 round.members.insert(source.clone());
                 round.reported.insert(source.clone());
@@ -266,7 +360,9 @@ impl<'a> Scene<'a> {
             let Round { members, done, .. } = round;
             members.retain(|source| self.task.sources.contains(source) || done.contains(source));
         }
-        let Round { members, reported, .. } = round;
+        let Round {
+            members, reported, ..
+        } = round;
         reported.retain(|source| members.contains(source));
     }
 
@@ -276,7 +372,9 @@ impl<'a> Scene<'a> {
         // Who was told to execute has done so, or will: nobody else may be told.
         let executing = || self.first_with(&round.owner, |source| self.is_executing(source, ddls));
         let kept = || round.reported.get(&round.owner).filter(|_| round.has_begun);
-        let waits = |source: &SourceId| round.members.contains(source) && self.waiting(source, ddls).is_some();
+        let waits = |source: &SourceId| {
+            round.members.contains(source) && self.waiting(source, ddls).is_some()
+        };
         let smallest = || self.lock.infos.iter().find(|source| waits(source));
         let found = if round.is_synced() {
             executed().or_else(executing).or_else(kept)
@@ -285,7 +383,9 @@ impl<'a> Scene<'a> {
         };
         let next = match round.has_begun {
             true => found.or_else(smallest).cloned(),
-            false => found.cloned().or_else(|| self.first_waiting(waits).map(|r| r.info.source.clone())),
+            false => found
+                .cloned()
+                .or_else(|| self.first_waiting(waits).map(|r| r.info.source.clone())),
         };
         next.or_else(|| round.members.first().cloned())
     }
@@ -295,7 +395,10 @@ impl<'a> Scene<'a> {
         let is_all_done = !round.members.is_empty() && round.members.is_subset(&round.done);
         // Deleted in several transactions, the operations no longer show that all were done.
         let is_being_deleted = round.phase == Phase::Resolved
-            && round.members.iter().any(|m| !round.done.contains(m) && self.waiting(m, &round.ddls).is_none());
+            && round
+                .members
+                .iter()
+                .any(|m| !round.done.contains(m) && self.waiting(m, &round.ddls).is_none());
         if is_all_done || is_being_deleted {
             Phase::Resolved
         } else if self.executed_by(&round.ddls, &round.owner).is_some() {
@@ -309,8 +412,14 @@ impl<'a> Scene<'a> {
 
     /// The trace of the owner's report; after a load perhaps that of its operation, or of another report.
     fn trace(&self, round: &Round) -> Option<String> {
-        let of_info = |source: &SourceId| self.waiting(source, &round.ddls).and_then(|r| r.info.traceparent.clone());
-        let of_operation = |source: &SourceId| self.operation(source, &round.ddls).and_then(|o| o.traceparent.clone());
+        let of_info = |source: &SourceId| {
+            self.waiting(source, &round.ddls)
+                .and_then(|r| r.info.traceparent.clone())
+        };
+        let of_operation = |source: &SourceId| {
+            self.operation(source, &round.ddls)
+                .and_then(|o| o.traceparent.clone())
+        };
         of_info(&round.owner)
             .or_else(|| of_operation(&round.owner))
             .or_else(|| self.lock.operations.iter().find_map(of_operation))
@@ -322,7 +431,11 @@ impl<'a> Scene<'a> {
         if round.phase == Phase::Resolved {
             return BTreeMap::new();
         }
-        let waiting = self.lock.infos.iter().filter(|source| self.present().contains(*source));
+        let waiting = self
+            .lock
+            .infos
+            .iter()
+            .filter(|source| self.present().contains(*source));
         waiting
             .filter_map(|source| self.task.infos.get(source))
             .filter(|r| !same_ddls(r.info.ddls(), &round.ddls))

@@ -96,16 +96,31 @@ pub(crate) struct Order {
 
 impl Order {
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        json!({ "owner": self.owner.as_str(), "force": self.force, "ddls": self.ddls }).to_string().into_bytes()
+        json!({ "owner": self.owner.as_str(), "force": self.force, "ddls": self.ddls })
+            .to_string()
+            .into_bytes()
     }
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
         let value: Value = serde_json::from_slice(bytes).map_err(|e| format!("not JSON: {e}"))?;
-        let ddls = value.get("ddls").and_then(Value::as_array).ok_or("member `ddls` must be a list")?;
+        let ddls = value
+            .get("ddls")
+            .and_then(Value::as_array)
+            .ok_or("member `ddls` must be a list")?;
         Ok(Self {
-            owner: value.get("owner").and_then(Value::as_str).ok_or("member `owner` must be a text")?.into(),
-            force: value.get("force").and_then(Value::as_bool).ok_or("member `force` must be true or false")?,
-            ddls: ddls.iter().filter_map(|ddl| ddl.as_str().map(str::to_owned)).collect(),
+            owner: value
+                .get("owner")
+                .and_then(Value::as_str)
+                .ok_or("member `owner` must be a text")?
+                .into(),
+            force: value
+                .get("force")
+                .and_then(Value::as_bool)
+                .ok_or("member `force` must be true or false")?,
+            ddls: ddls
+                .iter()
+                .filter_map(|ddl| ddl.as_str().map(str::to_owned))
+                .collect(),
         })
     }
 }
@@ -125,12 +140,21 @@ pub(crate) fn parse(key: &[u8]) -> Option<LockKey> {
     let text = std::str::from_utf8(key).ok()?.strip_prefix(PREFIX)?;
     let (task, id) = text.split_once('/')?;
     let name = |hex: &str| String::from_utf8(hex::decode(hex).ok()?).ok();
-    Some(LockKey { task: name(task)?.into(), id: name(id)? })
+    Some(LockKey {
+        task: name(task)?.into(),
+        id: name(id)?,
+    })
 }
 
 impl Unlock {
     pub(crate) fn new(order: Order, revision: Revision) -> Self {
-        Self { order, revision, step: Step::Executing, since: None, others: None }
+        Self {
+            order,
+            revision,
+            step: Step::Executing,
+            since: None,
+            others: None,
+        }
     }
 
     /// Whether the round that it is for is still there.
@@ -139,7 +163,13 @@ impl Unlock {
     }
 
     /// Goes as far as evidence and time allow. Answers whether the step changed.
-    pub(crate) fn advance(&mut self, scene: &Scene<'_>, round: Option<&Round>, now: Option<Duration>, limit: Duration) -> bool {
+    pub(crate) fn advance(
+        &mut self,
+        scene: &Scene<'_>,
+        round: Option<&Round>,
+        now: Option<Duration>,
+        limit: Duration,
+    ) -> bool {
         let before = self.step;
         loop {
             let next = self.next(scene, round, now, limit);
@@ -151,17 +181,36 @@ impl Unlock {
         }
     }
 
-    fn next(&mut self, scene: &Scene<'_>, round: Option<&Round>, now: Option<Duration>, limit: Duration) -> Step {
+    fn next(
+        &mut self,
+        scene: &Scene<'_>,
+        round: Option<&Round>,
+        now: Option<Duration>,
+        limit: Duration,
+    ) -> Step {
         let Some(round) = round.filter(|_| self.is_for(round)) else {
-            return if self.step == Step::GivingUp { Step::GivingUp } else { Step::Removing };
+            return if self.step == Step::GivingUp {
+                Step::GivingUp
+            } else {
+                Step::Removing
+            };
         };
         let others = self.others.get_or_insert_with(|| {
-            round.reported.iter().filter(|source| **source != self.order.owner).cloned().collect()
+            round
+                .reported
+                .iter()
+                .filter(|source| **source != self.order.owner)
+                .cloned()
+                .collect()
         });
         let begun = now.map(|now| *self.since.get_or_insert(now));
-        let is_late = now.zip(begun).is_some_and(|(now, begun)| now.saturating_sub(begun) >= limit);
+        let is_late = now
+            .zip(begun)
+            .is_some_and(|(now, begun)| now.saturating_sub(begun) >= limit);
         match self.step {
-            Step::Executing if scene.executed_by(&round.ddls, &self.order.owner).is_some() => Step::Skipping,
+            Step::Executing if scene.executed_by(&round.ddls, &self.order.owner).is_some() => {
+                Step::Skipping
+            }
             Step::Executing if is_late && self.order.force => Step::Skipping,
             Step::Executing if is_late => Step::GivingUp,
             Step::Skipping if is_late || others.is_subset(&round.done) => Step::Removing,
@@ -171,13 +220,19 @@ impl Unlock {
 
     /// Who was told to skip and has not said that it did.
     pub(crate) fn unfinished(&self, round: Option<&Round>) -> Vec<SourceId> {
-        let (Some(others), Some(round)) = (&self.others, round) else { return Vec::new() };
+        let (Some(others), Some(round)) = (&self.others, round) else {
+            return Vec::new();
+        };
         others.difference(&round.done).cloned().collect()
     }
 
     /// Whose info is deleted with the lock. One that has reported meanwhile keeps it: it was told nothing.
     pub(crate) fn concerns(&self, source: &SourceId) -> bool {
-        *source == self.order.owner || self.others.as_ref().is_some_and(|others| others.contains(source))
+        *source == self.order.owner
+            || self
+                .others
+                .as_ref()
+                .is_some_and(|others| others.contains(source))
     }
 }
 
@@ -206,6 +261,9 @@ impl Outcomes {
 
     /// How the unlock ended that began after `since`, if it has.
     pub(crate) fn after(&self, key: &LockKey, since: Revision) -> Option<&UnlockOutcome> {
-        self.ended.get(key).filter(|(at, _)| *at > since).map(|(_, outcome)| outcome)
+        self.ended
+            .get(key)
+            .filter(|(at, _)| *at > since)
+            .map(|(_, outcome)| outcome)
     }
 }

@@ -1,14 +1,15 @@
 //! The locks as users see them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dm_keyspace::{SourceId, TaskName};
 use dm_store::Revision;
 
+use super::Pessimist;
 use super::evidence::Task;
 use super::round::{Phase, Round, Scene};
 use super::unlock::Step;
-use super::Pessimist;
 
 /// A lock with the reason why it is not resolved yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,15 +72,33 @@ pub enum SourceState {
     Done,
 }
 
+/// How many locks of a task are how far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LockStates {
+    /// Not all members have reported.
+    pub unsynced: u32,
+    /// All have.
+    pub synced: u32,
+}
+
 impl Pessimist {
     /// The locks of a task (empty: of all) that have one of `sources` as a member (empty: any), by task and id.
     #[must_use]
     pub fn locks(&self, task: &str, sources: &[SourceId]) -> Vec<LockView> {
-        let tasks = self.tasks.iter().filter(|(name, _)| task.is_empty() || name.as_str() == task);
-        let scenes = tasks.flat_map(|(name, task)| task.locks.iter().map(move |(id, lock)| (name, Scene { task, id, lock })));
+        let tasks = self
+            .tasks
+            .iter()
+            .filter(|(name, _)| task.is_empty() || name.as_str() == task);
+        let scenes = tasks.flat_map(|(name, task)| {
+            task.locks
+                .iter()
+                .map(move |(id, lock)| (name, Scene { task, id, lock }))
+        });
         scenes
             .filter_map(|(name, scene)| Some((name, scene, scene.lock.round.as_ref()?)))
-            .filter(|(_, _, round)| sources.is_empty() || sources.iter().any(|source| round.members.contains(source)))
+            .filter(|(_, _, round)| {
+                sources.is_empty() || sources.iter().any(|source| round.members.contains(source))
+            })
             .map(|(name, scene, round)| self.view(name, &scene, round))
             .collect()
     }
@@ -87,7 +106,31 @@ impl Pessimist {
     /// How many locks there are, without a view of each.
     #[must_use]
     pub fn lock_count(&self) -> usize {
-        self.tasks.values().map(|task| task.locks.values().filter(|lock| lock.round.is_some()).count()).sum()
+        self.tasks
+            .values()
+            .map(|task| {
+                task.locks
+                    .values()
+                    .filter(|lock| lock.round.is_some())
+                    .count()
+            })
+            .sum()
+    }
+
+    /// Locks of each task that has any: how many wait for reports, and how many have them all.
+    #[must_use]
+    pub fn lock_states(&self) -> BTreeMap<TaskName, LockStates> {
+        let mut states: BTreeMap<TaskName, LockStates> = BTreeMap::new();
+        for (name, task) in &self.tasks {
+            for round in task.locks.values().filter_map(|lock| lock.round.as_ref()) {
+                let of_task = states.entry(name.clone()).or_default();
+                match round.is_synced() {
+                    true => of_task.synced += 1,
+                    false => of_task.unsynced += 1,
+                }
+            }
+        }
+        states
     }
 
     fn view(&self, task: &TaskName, scene: &Scene<'_>, round: &Round) -> LockView {
@@ -110,14 +153,23 @@ impl Pessimist {
 }
 
 fn sources(scene: &Scene<'_>, round: &Round) -> Vec<SourceView> {
-    let strays = round.rejected.keys().filter(|source| !round.members.contains(*source));
+    let strays = round
+        .rejected
+        .keys()
+        .filter(|source| !round.members.contains(*source));
     let mut all: Vec<&SourceId> = round.members.iter().chain(strays).collect();
     all.sort();
-    all.into_iter().map(|source| source_view(scene, round, source)).collect()
+    all.into_iter()
+        .map(|source| source_view(scene, round, source))
+        .collect()
 }
 
 fn source_view(scene: &Scene<'_>, round: &Round, source: &SourceId) -> SourceView {
-    let info = scene.task.infos.get(source).filter(|reported| reported.lock == scene.id);
+    let info = scene
+        .task
+        .infos
+        .get(source)
+        .filter(|reported| reported.lock == scene.id);
     let answered = scene.task.operations.get(source);
     let operation = scene.operation(source, &round.ddls);
     let is_waiting = scene.waiting(source, &round.ddls).is_some();
@@ -137,7 +189,9 @@ fn source_view(scene: &Scene<'_>, round: &Round, source: &SourceId) -> SourceVie
     SourceView {
         source: source.clone(),
         state,
-        ddls: info.map(|reported| reported.info.ddls().to_vec()).unwrap_or_default(),
+        ddls: info
+            .map(|reported| reported.info.ddls().to_vec())
+            .unwrap_or_default(),
         table: info.map(|reported| (reported.info.schema.clone(), reported.info.table.clone())),
         revision: revision.unwrap_or_default(),
     }
@@ -148,18 +202,38 @@ fn reasons(scene: &Scene<'_>, round: &Round) -> Vec<String> {
     if !scene.task.is_running() {
         reasons.push("The task has no subtask now, so nothing is executed or skipped.".to_owned());
     }
-    reasons.extend(round.unsynced().map(|source| why_unsynced(scene.task, scene.id, round, source)));
-    for source in round.rejected.keys().filter(|source| !round.members.contains(*source)) {
+    reasons.extend(
+        round
+            .unsynced()
+            .map(|source| why_unsynced(scene.task, scene.id, round, source)),
+    );
+    for source in round
+        .rejected
+        .keys()
+        .filter(|source| !round.members.contains(*source))
+    {
         reasons.push(mismatch(scene.task, source));
     }
     match round.phase {
         Phase::Collecting => {}
-        Phase::OwnerExecuting => reasons.push(format!("Owner {} was told to execute and is not done.", round.owner)),
+        Phase::OwnerExecuting => reasons.push(format!(
+            "Owner {} was told to execute and is not done.",
+            round.owner
+        )),
         Phase::OthersSkipping => {
-            let waiting: Vec<&str> = round.members.difference(&round.done).map(SourceId::as_str).collect();
-            reasons.push(format!("Told to skip and not done: {}.", waiting.join(", ")));
+            let waiting: Vec<&str> = round
+                .members
+                .difference(&round.done)
+                .map(SourceId::as_str)
+                .collect();
+            reasons.push(format!(
+                "Told to skip and not done: {}.",
+                waiting.join(", ")
+            ));
         }
-        Phase::Resolved => reasons.push("All are done; the operations are being deleted.".to_owned()),
+        Phase::Resolved => {
+            reasons.push("All are done; the operations are being deleted.".to_owned())
+        }
     }
     if let Some(unlock) = &scene.lock.unlock {
         let step = match unlock.step {
@@ -176,12 +250,18 @@ fn reasons(scene: &Scene<'_>, round: &Round) -> Vec<String> {
 fn why_unsynced(task: &Task, id: &str, round: &Round, source: &SourceId) -> String {
     match task.infos.get(source) {
         Some(_) if round.rejected.contains_key(source) => mismatch(task, source),
-        Some(reported) if reported.lock != id => format!("Source {source} waits for lock {} instead.", reported.lock),
+        Some(reported) if reported.lock != id => {
+            format!("Source {source} waits for lock {} instead.", reported.lock)
+        }
         _ => format!("Source {source} has not reported the statements."),
     }
 }
 
 fn mismatch(task: &Task, source: &SourceId) -> String {
-    let ddls = task.infos.get(source).map(|reported| reported.info.ddls().join("; ")).unwrap_or_default();
+    let ddls = task
+        .infos
+        .get(source)
+        .map(|reported| reported.info.ddls().join("; "))
+        .unwrap_or_default();
     format!("Source {source} reports other statements: {ddls}")
 }

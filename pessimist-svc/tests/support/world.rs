@@ -43,7 +43,10 @@ impl Etcd {
 
     fn delete(&mut self, at: Revision, key: &Bytes) {
         if self.keys.remove(key).is_some() {
-            self.log.push(Event::Delete { key: key.clone(), revision: at });
+            self.log.push(Event::Delete {
+                key: key.clone(),
+                revision: at,
+            });
         }
     }
 
@@ -71,7 +74,9 @@ impl Etcd {
         match guard {
             Guard::Missing(key) => found(key).is_none(),
             Guard::Exists(key) => found(key).is_some(),
-            Guard::CreateRevision(key, at) => found(key).is_some_and(|kv| kv.create_revision == *at),
+            Guard::CreateRevision(key, at) => {
+                found(key).is_some_and(|kv| kv.create_revision == *at)
+            }
             Guard::ModRevision(key, at) => found(key).is_some_and(|kv| kv.mod_revision == *at),
             Guard::ModRevisionBelow(key, at) => found(key).is_none_or(|kv| kv.mod_revision < *at),
         }
@@ -82,11 +87,24 @@ impl Etcd {
         if !proposal.guards.iter().all(|guard| self.holds(guard)) {
             return None;
         }
-        let puts: Vec<_> = proposal.puts.iter().map(|put| (put.key.clone(), put.value.bytes(proposal.trace.as_deref()))).collect();
+        let puts: Vec<_> = proposal
+            .puts
+            .iter()
+            .map(|put| (put.key.clone(), put.value.bytes(proposal.trace.as_deref())))
+            .collect();
         let in_ranges = |key: &Bytes| proposal.deletes.iter().any(|range| range.contains(key));
-        let deletes: Vec<_> = self.keys.keys().filter(|key| in_ranges(key)).map(|key| String::from_utf8_lossy(key).into_owned()).collect();
-        let operations = puts.iter().filter(|(key, _)| key.starts_with(OperationKey::PREFIX));
-        let operations = operations.map(|(_, value)| Operation::from_bytes(value).expect("operations decode")).collect();
+        let deletes: Vec<_> = self
+            .keys
+            .keys()
+            .filter(|key| in_ranges(key))
+            .map(|key| String::from_utf8_lossy(key).into_owned())
+            .collect();
+        let operations = puts
+            .iter()
+            .filter(|(key, _)| key.starts_with(OperationKey::PREFIX));
+        let operations = operations
+            .map(|(_, value)| Operation::from_bytes(value).expect("operations decode"))
+            .collect();
         self.write(puts, &deletes);
         Some(operations)
     }
@@ -102,24 +120,39 @@ impl Etcd {
     }
 
     pub(crate) fn infos(&self) -> Vec<Info> {
-        self.values(InfoKey::PREFIX).filter_map(|value| Info::from_bytes(value).ok()).collect()
+        self.values(InfoKey::PREFIX)
+            .filter_map(|value| Info::from_bytes(value).ok())
+            .collect()
     }
 
     pub(crate) fn operations(&self) -> Vec<Operation> {
-        self.values(OperationKey::PREFIX).filter_map(|value| Operation::from_bytes(value).ok()).collect()
+        self.values(OperationKey::PREFIX)
+            .filter_map(|value| Operation::from_bytes(value).ok())
+            .collect()
     }
 
     fn values(&self, prefix: &'static str) -> impl Iterator<Item = &Bytes> {
-        self.keys.iter().filter(move |(key, _)| key.starts_with(prefix.as_bytes())).map(|(_, kv)| &kv.value)
+        self.keys
+            .iter()
+            .filter(move |(key, _)| key.starts_with(prefix.as_bytes()))
+            .map(|(_, kv)| &kv.value)
     }
 }
 
 pub(crate) fn info_key(task: &str, source: &str) -> String {
-    InfoKey { task: task.into(), source: source.into() }.encode()
+    InfoKey {
+        task: task.into(),
+        source: source.into(),
+    }
+    .encode()
 }
 
 pub(crate) fn operation_key(task: &str, source: &str) -> String {
-    OperationKey { task: task.into(), source: source.into() }.encode()
+    OperationKey {
+        task: task.into(),
+        source: source.into(),
+    }
+    .encode()
 }
 
 /// A machine that leads: what it wants is committed.
@@ -142,7 +175,16 @@ pub(crate) struct World {
 
 impl Default for World {
     fn default() -> Self {
-        Self { etcd: Etcd { revision: Revision(1), ..Etcd::default() }, leader: None, put: Vec::new(), deletes_fail: false, now: Duration::ZERO }
+        Self {
+            etcd: Etcd {
+                revision: Revision(1),
+                ..Etcd::default()
+            },
+            leader: None,
+            put: Vec::new(),
+            deletes_fail: false,
+            now: Duration::ZERO,
+        }
     }
 }
 
@@ -158,9 +200,19 @@ impl World {
     }
 
     pub(crate) fn set_sources(&mut self, task: &str, added: &[&str], removed: &[&str]) {
-        let key = |source: &&str| SubtaskKey { source: (*source).into(), task: task.into() }.encode();
-        let puts = added.iter().map(|source| (key(source), b"name = \"t\"".to_vec())).collect();
-        self.etcd.write(puts, &removed.iter().map(key).collect::<Vec<_>>());
+        let key = |source: &&str| {
+            SubtaskKey {
+                source: (*source).into(),
+                task: task.into(),
+            }
+            .encode()
+        };
+        let puts = added
+            .iter()
+            .map(|source| (key(source), b"name = \"t\"".to_vec()))
+            .collect();
+        self.etcd
+            .write(puts, &removed.iter().map(key).collect::<Vec<_>>());
     }
 
     pub(crate) fn stop(&mut self) {
@@ -169,9 +221,16 @@ impl World {
 
     /// A leader that has seen nothing reads everything.
     pub(crate) fn start(&mut self) {
-        let mut machine = Pessimist::new(Limits { unlock_wait: UNLOCK_WAIT });
+        let mut machine = Pessimist::new(Limits {
+            unlock_wait: UNLOCK_WAIT,
+        });
         machine.tick(self.now);
-        let mut leader = Leader { machine, wanted: BTreeMap::new(), failed: BTreeMap::new(), seen: 0 };
+        let mut leader = Leader {
+            machine,
+            wanted: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            seen: 0,
+        };
         leader.load(&self.etcd);
         self.leader = Some(leader);
     }
@@ -200,7 +259,9 @@ impl World {
 
     /// As [`World::step`], but the leader has not seen more than `events` new events, whole revisions only.
     pub(crate) fn step_behind(&mut self, events: usize) -> bool {
-        let Some(leader) = &mut self.leader else { return false };
+        let Some(leader) = &mut self.leader else {
+            return false;
+        };
         let mut news = self.etcd.log[leader.seen..].to_vec();
         while news.len() > events {
             let last = news.last().map(Event::revision);
@@ -209,7 +270,10 @@ impl World {
         leader.seen += news.len();
         let is_news = !news.is_empty();
         if let Some(last) = news.last().map(Event::revision) {
-            leader.machine.apply(&Batch { revision: last, events: news });
+            leader.machine.apply(&Batch {
+                revision: last,
+                events: news,
+            });
         }
         for decision in leader.machine.decide() {
             leader.failed.remove(&decision.subject);
@@ -220,7 +284,11 @@ impl World {
         for (subject, proposals) in wanted {
             for proposal in proposals {
                 if self.deletes_fail && !proposal.deletes.is_empty() {
-                    leader.failed.entry(subject.clone()).or_default().push(proposal);
+                    leader
+                        .failed
+                        .entry(subject.clone())
+                        .or_default()
+                        .push(proposal);
                 } else if let Some(put) = self.etcd.commit(&proposal) {
                     self.put.extend(put);
                 }
@@ -244,12 +312,16 @@ impl World {
 
     /// A worker's plain put of its info.
     pub(crate) fn report(&mut self, info: &Info) {
-        self.etcd.write(vec![(info.key().encode(), info.to_bytes())], &[]);
+        self.etcd
+            .write(vec![(info.key().encode(), info.to_bytes())], &[]);
     }
 
     /// A worker's guarded put of its info: not over a done operation.
     pub(crate) fn try_report(&mut self, info: &Info) -> bool {
-        let may = self.etcd.operation(info.task.as_str(), info.source.as_str()).is_none_or(|(operation, _)| !operation.done);
+        let may = self
+            .etcd
+            .operation(info.task.as_str(), info.source.as_str())
+            .is_none_or(|(operation, _)| !operation.done);
         if may {
             self.report(info);
         }
@@ -258,11 +330,19 @@ impl World {
 
     /// A worker's transaction at the end: done, and the info gone. DM's code, zero for success.
     pub(crate) fn done(&mut self, task: &str, source: &str, remembered: Option<Operation>) -> u32 {
-        let present = self.etcd.operation(task, source).map(|(operation, _)| operation);
-        let Some(operation) = remembered.or_else(|| present.clone()) else { return INFO_NOT_FOUND };
+        let present = self
+            .etcd
+            .operation(task, source)
+            .map(|(operation, _)| operation);
+        let Some(operation) = remembered.or_else(|| present.clone()) else {
+            return INFO_NOT_FOUND;
+        };
         let done = operation.into_done();
         if self.etcd.info(task, source).is_some() {
-            self.etcd.write(vec![(operation_key(task, source), done.to_bytes())], &[info_key(task, source)]);
+            self.etcd.write(
+                vec![(operation_key(task, source), done.to_bytes())],
+                &[info_key(task, source)],
+            );
             return 0;
         }
         let is_repeat = present.is_some_and(|present| present.to_bytes() == done.to_bytes());
@@ -270,7 +350,11 @@ impl World {
     }
 
     /// Puts the request to unlock into etcd, if the machine takes it.
-    pub(crate) fn begin_unlock(&mut self, task: &TaskName, request: &UnlockRequest) -> Result<Revision, UnlockRefusal> {
+    pub(crate) fn begin_unlock(
+        &mut self,
+        task: &TaskName,
+        request: &UnlockRequest,
+    ) -> Result<Revision, UnlockRefusal> {
         match self.machine().plan_unlock(task, request)? {
             Plan::Done(since) => Ok(since),
             Plan::Commit(proposal, since) => {
@@ -281,7 +365,12 @@ impl World {
         }
     }
 
-    pub(crate) fn unlock_outcome(&self, task: &TaskName, id: &str, since: Revision) -> Option<UnlockOutcome> {
+    pub(crate) fn unlock_outcome(
+        &self,
+        task: &TaskName,
+        id: &str,
+        since: Revision,
+    ) -> Option<UnlockOutcome> {
         self.machine().unlock_outcome(task, id, since)
     }
 
@@ -295,7 +384,10 @@ impl World {
 
 impl Leader {
     fn load(&mut self, etcd: &Etcd) {
-        self.machine.load(&Snapshot { revision: etcd.revision, entries: etcd.keys.values().cloned().collect() });
+        self.machine.load(&Snapshot {
+            revision: etcd.revision,
+            entries: etcd.keys.values().cloned().collect(),
+        });
         self.seen = etcd.log.len();
     }
 }

@@ -7,30 +7,31 @@ use dm_errors::DmError;
 use dm_keyspace::pessimism::{Info, Operation, task_of_lock_id};
 use dm_keyspace::{SourceId, TaskName};
 use pessimist_svc::errors;
-use pessimist_svc::machine::{LockView, UnlockRequest};
-use serde_json::{Map, Value, json};
+use pessimist_svc::machine::UnlockRequest;
+use serde_json::{Value, json};
 
-use crate::case::{Case, Ddls, Defaults, Expect, Remembered, Step, When};
+use crate::case::{Case, Ddls, Defaults, Remembered, Step, When};
+use crate::compare::sorted;
 use crate::world::{UNLOCK_WAIT, World, info_key, names, operation_key};
 
 type Aliases = BTreeMap<String, Vec<String>>;
 
 /// What an event answered, and what the coordinator did in the step.
 #[derive(Default)]
-struct Answer {
-    error: Option<u32>,
-    putted: Option<bool>,
-    result: Option<bool>,
-    msg: Option<String>,
-    show: Option<Vec<Value>>,
+pub(crate) struct Answer {
+    pub(crate) error: Option<u32>,
+    pub(crate) putted: Option<bool>,
+    pub(crate) result: Option<bool>,
+    pub(crate) msg: Option<String>,
+    pub(crate) show: Option<Vec<Value>>,
 }
 
-struct Player<'a> {
-    world: World,
-    aliases: &'a Aliases,
+pub(crate) struct Player<'a> {
+    pub(crate) world: World,
+    pub(crate) aliases: &'a Aliases,
     default: &'a Defaults,
     tasks: BTreeMap<String, Vec<String>>,
-    rejected_before: u64,
+    pub(crate) rejected_before: u64,
 }
 
 /// Plays a case.
@@ -38,10 +39,25 @@ struct Player<'a> {
 /// # Errors
 /// Where it comes out differently, with what was expected and what came.
 pub(crate) fn play(case: &Case, aliases: &Aliases) -> Result<(), String> {
-    assert!(case.needs.iter().all(|need| need == "etcd_fault"), "{}: needs {:?}", case.name, case.needs);
-    let mut player = Player { world: World::default(), aliases, default: &case.default, tasks: case.tasks.clone(), rejected_before: 0 };
+    assert!(
+        case.needs.iter().all(|need| need == "etcd_fault"),
+        "{}: needs {:?}",
+        case.name,
+        case.needs
+    );
+    let mut player = Player {
+        world: World::default(),
+        aliases,
+        default: &case.default,
+        tasks: case.tasks.clone(),
+        rejected_before: 0,
+    };
     for (task, sources) in &case.tasks {
-        player.world.set_sources(task, &sources.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
+        player.world.set_sources(
+            task,
+            &sources.iter().map(String::as_str).collect::<Vec<_>>(),
+            &[],
+        );
     }
     match case.master.as_str() {
         "running" => player.world.start(),
@@ -53,42 +69,90 @@ pub(crate) fn play(case: &Case, aliases: &Aliases) -> Result<(), String> {
         player.rejected_before = player.rejected();
         let answer = player.event(step);
         player.world.quiet();
-        player.compare(&step.expect, &answer).map_err(|difference| format!("step {} ({}): {difference}", number + 1, step.event))?;
+        player
+            .compare(&step.expect, &answer)
+            .map_err(|difference| format!("step {} ({}): {difference}", number + 1, step.event))?;
     }
     Ok(())
 }
 
 impl Player<'_> {
-    fn rejected(&self) -> u64 {
-        self.world.leader.as_ref().map_or(0, |leader| leader.machine.counts().rejected_infos)
+    pub(crate) fn rejected(&self) -> u64 {
+        self.world
+            .leader
+            .as_ref()
+            .map_or(0, |leader| leader.machine.counts().rejected_infos)
     }
 
     fn event(&mut self, step: &Step) -> Answer {
         let mut answer = Answer::default();
-        let task = step.task.clone().unwrap_or_else(|| self.default.task.clone());
+        let task = step
+            .task
+            .clone()
+            .unwrap_or_else(|| self.default.task.clone());
         let source = step.source.clone().unwrap_or_default();
         match step.event.as_str() {
             "put_info" => self.world.report(&self.info(step)),
             "try_put_info" => answer.putted = Some(self.world.try_report(&self.info(step))),
             "op_done" => answer.error = Some(self.done(step, &task, &source)),
             "raw_put_op" => {
-                let new = Operation::new(step.id.clone().unwrap_or_default(), task.as_str(), source.as_str(), self.ddls(step.ddls.as_ref()), step.exec);
-                self.world.etcd.write(vec![(operation_key(&task, &source), Operation { done: step.done, ..new }.to_bytes())], &[]);
+                let new = Operation::new(
+                    step.id.clone().unwrap_or_default(),
+                    task.as_str(),
+                    source.as_str(),
+                    self.ddls(step.ddls.as_ref()),
+                    step.exec,
+                );
+                self.world.etcd.write(
+                    vec![(
+                        operation_key(&task, &source),
+                        Operation {
+                            done: step.done,
+                            ..new
+                        }
+                        .to_bytes(),
+                    )],
+                    &[],
+                );
             }
-            "raw_delete_op" => self.world.etcd.write(Vec::new(), &[operation_key(&task, &source)]),
-            "raw_delete_info" => self.world.etcd.write(Vec::new(), &[info_key(&task, &source)]),
+            "raw_delete_op" => self
+                .world
+                .etcd
+                .write(Vec::new(), &[operation_key(&task, &source)]),
+            "raw_delete_info" => self
+                .world
+                .etcd
+                .write(Vec::new(), &[info_key(&task, &source)]),
             "add_source" => {
-                self.tasks.entry(task.clone()).or_default().push(source.clone());
+                self.tasks
+                    .entry(task.clone())
+                    .or_default()
+                    .push(source.clone());
                 self.world.set_sources(&task, &[&source], &[]);
             }
             "remove_source" => {
-                self.tasks.entry(task.clone()).or_default().retain(|known| *known != source);
+                self.tasks
+                    .entry(task.clone())
+                    .or_default()
+                    .retain(|known| *known != source);
                 self.world.set_sources(&task, &[], &[&source]);
             }
             "remove_task" => {
                 let all = self.tasks.remove(&task).unwrap_or_default();
-                self.world.set_sources(&task, &[], &all.iter().map(String::as_str).collect::<Vec<_>>());
+                self.world.set_sources(
+                    &task,
+                    &[],
+                    &all.iter().map(String::as_str).collect::<Vec<_>>(),
+                );
             }
+            _ => self.coordinator_event(step, task, &mut answer),
+        }
+        answer
+    }
+
+    /// Events that the coordinator meets itself, rather than through etcd.
+    fn coordinator_event(&mut self, step: &Step, task: String, answer: &mut Answer) {
+        match step.event.as_str() {
             "stop_master" => self.world.stop(),
             "start_master" => self.start(),
             "leader_change" => {
@@ -97,9 +161,13 @@ impl Player<'_> {
             }
             "watch_lost" => self.world.lose_watch(),
             "etcd_fault" => self.world.deletes_fail = step.on,
-            "unlock" => answer.error = Some(self.unlock(step).map_or_else(|e| e.code().number(), |_| 0)),
-            "rpc_unlock" => self.rpc_unlock(step, &mut answer),
-            "remove_meta" if self.world.leader.is_none() => answer.error = Some(errors::not_started().code().number()),
+            "unlock" => {
+                answer.error = Some(self.unlock(step).map_or_else(|e| e.code().number(), |_| 0))
+            }
+            "rpc_unlock" => self.rpc_unlock(step, answer),
+            "remove_meta" if self.world.leader.is_none() => {
+                answer.error = Some(errors::not_started().code().number())
+            }
             "remove_meta" => {
                 self.world.remove_meta(&task.into());
                 answer.error = Some(0);
@@ -107,7 +175,6 @@ impl Player<'_> {
             "show_locks" => answer.show = Some(self.show(step)),
             other => panic!("unknown event {other}"),
         }
-        answer
     }
 
     /// A new process reports anew what it finds.
@@ -118,14 +185,19 @@ impl Player<'_> {
 
     fn ddls(&self, ddls: Option<&Ddls>) -> Vec<String> {
         match ddls.or(self.default.ddls.as_ref()) {
-            Some(Ddls::Alias(alias)) => self.aliases.get(alias).unwrap_or_else(|| panic!("unknown alias {alias}")).clone(),
+            Some(Ddls::Alias(alias)) => self
+                .aliases
+                .get(alias)
+                .unwrap_or_else(|| panic!("unknown alias {alias}"))
+                .clone(),
             Some(Ddls::Statements(statements)) => statements.clone(),
             None => panic!("neither the step nor the case has statements"),
         }
     }
 
     fn info(&self, step: &Step) -> Info {
-        let or = |given: &Option<String>, default: &String| given.as_ref().unwrap_or(default).clone();
+        let or =
+            |given: &Option<String>, default: &String| given.as_ref().unwrap_or(default).clone();
         let source = step.source.clone().unwrap_or_default();
         Info::new(
             or(&step.task, &self.default.task),
@@ -137,7 +209,9 @@ impl Player<'_> {
     }
 
     fn done(&mut self, step: &Step, task: &str, source: &str) -> u32 {
-        let remembered = step.op.as_ref().map(|Remembered { id, exec, ddls }| Operation::new(id.clone(), task, source, self.ddls(Some(ddls)), *exec));
+        let remembered = step.op.as_ref().map(|Remembered { id, exec, ddls }| {
+            Operation::new(id.clone(), task, source, self.ddls(Some(ddls)), *exec)
+        });
         self.world.done(task, source, remembered)
     }
 
@@ -147,7 +221,11 @@ impl Player<'_> {
         }
         let id = step.id.clone().unwrap_or_default();
         let task: TaskName = task_of_lock_id(&id).into();
-        let request = UnlockRequest { id: id.clone(), replace_owner: step.replace_owner.as_deref().map(SourceId::from), force_remove: step.force_remove };
+        let request = UnlockRequest {
+            id: id.clone(),
+            replace_owner: step.replace_owner.as_deref().map(SourceId::from),
+            force_remove: step.force_remove,
+        };
         let begun = self.world.begin_unlock(&task, &request);
         let since = begun.map_err(|refusal| {
             self.world.tick(Duration::ZERO);
@@ -160,7 +238,11 @@ impl Player<'_> {
                 assert!(during.peek().is_none(), "the unlock ends before its steps");
                 return errors::outcome(&id, outcome);
             }
-            let is_due = |next: &&Step| next.when.as_ref().is_none_or(|when| self.holds(&task, when));
+            let is_due = |next: &&Step| {
+                next.when
+                    .as_ref()
+                    .is_none_or(|when| self.holds(&task, when))
+            };
             match during.next_if(is_due) {
                 Some(next) => {
                     self.event(next);
@@ -173,161 +255,53 @@ impl Player<'_> {
 
     fn holds(&self, task: &TaskName, when: &When) -> bool {
         let found = self.world.etcd.operation(task.as_str(), &when.source);
-        found.is_some_and(|(operation, _)| operation.exec == when.exec && operation.done == when.done)
+        found.is_some_and(|(operation, _)| {
+            operation.exec == when.exec && operation.done == when.done
+        })
     }
 
     fn rpc_unlock(&mut self, step: &Step, answer: &mut Answer) {
         let id = step.id.clone().unwrap_or_default();
         let task: TaskName = task_of_lock_id(&id).into();
         if task.is_empty() {
-            (answer.result, answer.msg) = (Some(false), Some(errors::NO_TASK_IN_LOCK_ID.to_owned()));
+            (answer.result, answer.msg) =
+                (Some(false), Some(errors::NO_TASK_IN_LOCK_ID.to_owned()));
             return;
         }
         let force_remove = step.force_remove || !self.world.machine().is_running(&task);
-        let forced = Step { force_remove, during: Vec::new(), ..rpc(step) };
+        let forced = Step {
+            force_remove,
+            during: Vec::new(),
+            ..rpc(step)
+        };
         let ended = self.unlock(&forced);
         answer.error = Some(ended.as_ref().map_or_else(|e| e.code().number(), |_| 0));
         answer.result = Some(ended.is_ok());
-        answer.msg = Some(ended.map_or_else(|e| e.to_string(), |msg| msg));
+        answer.msg = Some(ended.unwrap_or_else(|e| e.to_string()));
     }
 
     fn show(&self, step: &Step) -> Vec<Value> {
-        let sources: Vec<SourceId> = step.sources.iter().map(|source| source.as_str().into()).collect();
-        let locks = self.world.machine().locks(step.task.as_deref().unwrap_or_default(), &sources);
+        let sources: Vec<SourceId> = step
+            .sources
+            .iter()
+            .map(|source| source.as_str().into())
+            .collect();
+        let locks = self
+            .world
+            .machine()
+            .locks(step.task.as_deref().unwrap_or_default(), &sources);
         let shown = locks.iter().map(|lock| {
             json!({ "ID": lock.id, "task": lock.task.as_str(), "mode": "pessimistic", "owner": lock.owner.as_str(), "DDLs": lock.ddls,
                 "synced": names(&lock.synced), "unsynced": names(&lock.unsynced) })
         });
         sorted(shown.collect())
     }
-
-    fn compare(&self, expect: &Expect, answer: &Answer) -> Result<(), String> {
-        let locks = || -> Vec<Value> { self.world.machine().locks("", &[]).iter().map(lock_value).collect() };
-        if let Some(expected) = &expect.locks {
-            equal("locks", self.plain(expected), locks())?;
-        }
-        for part in self.plain(&expect.locks_contain) {
-            contains("locks", &part, &locks())?;
-        }
-        self.compare_put(expect)?;
-        if let Some(records) = &expect.etcd {
-            self.compare_etcd(records.infos.as_ref(), records.ops.as_ref())?;
-        }
-        if let Some(error) = &expect.error {
-            equal("error", vec![error.clone()], vec![json!(answer.error)])?;
-        }
-        if let Some(allowed) = &expect.error_in
-            && !answer.error.is_some_and(|error| allowed.contains(&error))
-        {
-            return Err(format!("error: expected one of {allowed:?}, got {:?}", answer.error));
-        }
-        if let Some(errors) = &expect.errors {
-            let got = self.rejected() - self.rejected_before;
-            equal("errors", errors.iter().map(|code| json!(code)).collect(), vec![json!(38016); usize::try_from(got).unwrap_or_default()])?;
-        }
-        if let Some(show) = &expect.show {
-            let shown = answer.show.clone().unwrap_or_default();
-            equal("show", self.plain(show), shown)?;
-        }
-        same("putted", expect.putted, answer.putted)?;
-        same("result", expect.result, answer.result)?;
-        same("msg", expect.msg.as_ref(), answer.msg.as_ref())
-    }
-
-    fn compare_put(&self, expect: &Expect) -> Result<(), String> {
-        let mut put: Vec<Value> = self.world.put.iter().map(operation_value).collect();
-        for part in self.plain(&expect.put_contains) {
-            contains("put", &part, &put)?;
-        }
-        for part in self.plain(&expect.put_excludes) {
-            if put.iter().any(|operation| matches(&part, operation)) {
-                return Err(format!("put: {part} must not be among {put:?}"));
-            }
-        }
-        if let Some(expected) = &expect.put {
-            let expected = self.plain(expected);
-            let optional = self.plain(&expect.put_optional);
-            put.retain(|operation| expected.contains(operation) || !optional.contains(operation));
-            put.dedup();
-            return equal("put", expected, put);
-        }
-        Ok(())
-    }
-
-    fn compare_etcd(&self, infos: Option<&Vec<Value>>, ops: Option<&Vec<Value>>) -> Result<(), String> {
-        if let Some(infos) = infos {
-            let present = self.world.etcd.infos();
-            equal("etcd.infos", self.plain(infos), present.iter().map(info_value).collect())?;
-        }
-        if let Some(ops) = ops {
-            let present = self.world.etcd.operations();
-            equal("etcd.ops", self.plain(ops), present.iter().map(operation_value).collect())?;
-        }
-        Ok(())
-    }
-
-    /// Expectations with their aliases replaced.
-    fn plain(&self, values: &[Value]) -> Vec<Value> {
-        values.iter().map(|value| self.unalias(value)).collect()
-    }
-
-    fn unalias(&self, value: &Value) -> Value {
-        let Value::Object(members) = value else { return value.clone() };
-        let plain = members.iter().map(|(name, value)| {
-            let value = match value {
-                Value::String(alias) if name.eq_ignore_ascii_case("ddls") => json!(self.aliases.get(alias).unwrap_or_else(|| panic!("unknown alias {alias}"))),
-                _ => value.clone(),
-            };
-            (name.clone(), value)
-        });
-        Value::Object(plain.collect::<Map<_, _>>())
-    }
 }
 
 /// What an `rpc_unlock` has in common with an `unlock`.
 fn rpc(step: &Step) -> Step {
-    serde_json::from_value(json!({ "event": "unlock", "id": step.id, "replace_owner": step.replace_owner })).expect("a step")
-}
-
-fn lock_value(lock: &LockView) -> Value {
-    json!({ "id": lock.id, "task": lock.task.as_str(), "owner": lock.owner.as_str(), "ddls": lock.ddls, "synced": names(&lock.synced),
-        "unsynced": names(&lock.unsynced), "done": names(&lock.done), "remain": lock.unsynced.len() })
-}
-
-fn operation_value(o: &Operation) -> Value {
-    json!({ "task": o.task.as_str(), "source": o.source.as_str(), "id": o.id, "exec": o.exec, "ddls": o.ddls(), "done": o.done })
-}
-
-fn info_value(info: &Info) -> Value {
-    json!({ "task": info.task.as_str(), "source": info.source.as_str(), "table": format!("{}.{}", info.schema, info.table), "ddls": info.ddls() })
-}
-
-fn canonical(value: &Value) -> String {
-    match value {
-        Value::Object(members) => members.iter().map(|(k, v)| format!("{k}={v}")).collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(" "),
-        other => other.to_string(),
-    }
-}
-
-fn sorted(mut values: Vec<Value>) -> Vec<Value> {
-    values.sort_by_key(canonical);
-    values
-}
-
-fn equal(what: &str, expected: Vec<Value>, got: Vec<Value>) -> Result<(), String> {
-    let text = |values: Vec<Value>| sorted(values).iter().map(|value| format!("  {}", canonical(value))).collect::<Vec<_>>().join("\n");
-    let (expected, got) = (text(expected), text(got));
-    if expected == got { Ok(()) } else { Err(format!("{what}: expected\n{expected}\ngot\n{got}")) }
-}
-
-fn same<T: PartialEq + std::fmt::Debug>(what: &str, expected: Option<T>, got: Option<T>) -> Result<(), String> {
-    if expected.is_none() || expected == got { Ok(()) } else { Err(format!("{what}: expected {expected:?}, got {got:?}")) }
-}
-
-fn matches(part: &Value, whole: &Value) -> bool {
-    part.as_object().is_some_and(|part| part.iter().all(|(name, value)| whole.get(name) == Some(value)))
-}
-
-fn contains(what: &str, part: &Value, all: &[Value]) -> Result<(), String> {
-    if all.iter().any(|whole| matches(part, whole)) { Ok(()) } else { Err(format!("{what}: {part} is not among {all:?}")) }
+    serde_json::from_value(
+        json!({ "event": "unlock", "id": step.id, "replace_owner": step.replace_owner }),
+    )
+    .expect("a step")
 }

@@ -1,6 +1,8 @@
 //! The part of the vectors that concerns single functions.
 
-use dm_keyspace::pessimism::{Info, InfoKey, Operation, OperationKey, lock_id, table_of_lock_id, task_of_lock_id};
+use dm_keyspace::pessimism::{
+    Info, InfoKey, Operation, OperationKey, lock_id, table_of_lock_id, task_of_lock_id,
+};
 use pessimist_svc::machine::same_ddls;
 use serde_json::Value;
 
@@ -10,16 +12,30 @@ pub(crate) fn check(unit: &Unit) {
     unit.keys.iter().for_each(check_key);
     unit.values.iter().for_each(check_value);
     for case in &unit.lock_ids {
-        assert_eq!(lock_id(&case.task.as_str().into(), &case.schema, &case.table), case.id);
+        assert_eq!(
+            lock_id(&case.task.as_str().into(), &case.schema, &case.table),
+            case.id
+        );
     }
     for case in &unit.extract_task {
         assert_eq!(task_of_lock_id(&case.id), case.task, "{}", case.id);
     }
     for case in &unit.extract_table {
-        assert_eq!(table_of_lock_id(&case.id), (case.schema.as_str(), case.table.as_str()), "{}", case.id);
+        assert_eq!(
+            table_of_lock_id(&case.id),
+            (case.schema.as_str(), case.table.as_str()),
+            "{}",
+            case.id
+        );
     }
     for case in &unit.compare_ddls {
-        assert_eq!(same_ddls(&case.reported, &case.lock), case.equal, "reported {:?}, lock {:?}", case.reported, case.lock);
+        assert_eq!(
+            same_ddls(&case.reported, &case.lock),
+            case.equal,
+            "reported {:?}, lock {:?}",
+            case.reported,
+            case.lock
+        );
     }
 }
 
@@ -41,15 +57,40 @@ fn check_value(case: &Record) {
     let text = |name: &str| case.value[name].as_str().unwrap_or_default().to_owned();
     let ddls = match &case.value["ddls"] {
         Value::Null => None,
-        Value::Array(list) => Some(list.iter().map(|ddl| ddl.as_str().expect("a statement is text").to_owned()).collect()),
+        Value::Array(list) => Some(
+            list.iter()
+                .map(|ddl| ddl.as_str().expect("a statement is text").to_owned())
+                .collect(),
+        ),
         other => panic!("{other} is no list of statements"),
     };
     let bytes = match case.kind.as_str() {
-        "info" => Info { ddls, ..Info::new(text("task"), text("source"), text("schema"), text("table"), Vec::new()) }.to_bytes(),
+        "info" => Info {
+            ddls,
+            ..Info::new(
+                text("task"),
+                text("source"),
+                text("schema"),
+                text("table"),
+                Vec::new(),
+            )
+        }
+        .to_bytes(),
         "operation" => {
             let is = |name: &str| case.value[name].as_bool().unwrap_or_default();
-            let new = Operation::new(text("id"), text("task"), text("source"), Vec::new(), is("exec"));
-            Operation { ddls, done: is("done"), ..new }.to_bytes()
+            let new = Operation::new(
+                text("id"),
+                text("task"),
+                text("source"),
+                Vec::new(),
+                is("exec"),
+            );
+            Operation {
+                ddls,
+                done: is("done"),
+                ..new
+            }
+            .to_bytes()
         }
         other => panic!("unknown kind of value {other}"),
     };
