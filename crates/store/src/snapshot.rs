@@ -61,6 +61,17 @@ impl Store {
         }
     }
 
+    /// Forgets the history before `revision`.
+    ///
+    /// # Errors
+    /// When etcd does not answer, or has forgotten it already.
+    pub async fn compact(&self, revision: Revision) -> Result<(), Error> {
+        let mut kv = self.kv.clone();
+        self.call("Compact", kv.compact(revision.0, None))
+            .await
+            .map(drop)
+    }
+
     async fn page(
         &self,
         key: Vec<u8>,
