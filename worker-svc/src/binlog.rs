@@ -8,5 +8,6 @@ mod jsonb;
 pub mod position;
 pub mod reader;
 pub mod row;
+pub mod stream;
 pub mod table_map;
 pub mod value;

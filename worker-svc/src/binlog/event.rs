@@ -30,6 +30,8 @@ pub enum Event {
         /// See [`GROUP_STANDALONE`].
         flags: u8,
     },
+    /// The start of a group of events on MySQL.
+    Gtid,
     /// The server is alive and has nothing to say.
     Heartbeat,
     /// Of no interest to replication.
@@ -108,10 +110,10 @@ pub fn decode(kind: u8, flags: u16, body: &[u8]) -> Result<Event, DecodeError> {
                 flags,
             })
         }
+        33 | 34 => Ok(Event::Gtid),
         27 | 41 => Ok(Event::Heartbeat),
-        // Stop, intvar, format description, random and user variables, ignorable, rows query, MySQL's GTID events,
-        // annotated rows, binlog checkpoint and GTID list of MariaDB, and the payload head of MySQL, whose inner events arrive by themselves.
-        3 | 5 | 13 | 14 | 15 | 28 | 29 | 33 | 34 | 35 | 40 | 160 | 161 | 163 => Ok(Event::Other),
+        // Stop, intvar, format description, random and user variables, ignorable, rows query, previous GTIDs, annotated rows, binlog checkpoint and GTID list of MariaDB, and the payload head of MySQL, whose inner events arrive by themselves.
+        3 | 5 | 13 | 14 | 15 | 28 | 29 | 35 | 40 | 160 | 161 | 163 => Ok(Event::Other),
         38 => Err(DecodeError::Unsupported(
             "XA transactions, whose rows are logged before it is known whether they stay".to_owned(),
         )),

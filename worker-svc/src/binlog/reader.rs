@@ -9,6 +9,14 @@ pub enum DecodeError {
     /// The bytes are of a kind that is not supported.
     #[error("binlog event is not supported: {0}")]
     Unsupported(String),
+    /// The rows were written under another structure than the one that is tracked.
+    #[error("Column count doesn't match value count: {columns} (columns) vs {values} (values)")]
+    ColumnCount {
+        /// Columns of the tracked structure.
+        columns: usize,
+        /// Values of each row.
+        values: usize,
+    },
     /// The bytes contradict themselves or the tracked structure.
     #[error("binlog event does not fit: {0}")]
     Mismatch(String),

@@ -66,11 +66,10 @@ fn layout(rows: &Rows, map: &TableMap, table: &Table) -> Result<Vec<usize>, Deco
     if stored.len() == rows.columns {
         return Ok(stored);
     }
-    Err(DecodeError::Mismatch(format!(
-        "Column count doesn't match value count: {} (columns) vs {} (values)",
-        table.columns.len(),
-        rows.columns
-    )))
+    Err(DecodeError::ColumnCount {
+        columns: table.columns.len(),
+        values: rows.columns,
+    })
 }
 
 fn image(

@@ -1,0 +1,8 @@
+//! Replication of the log: rows exactly once, DDL in its place, shard DDL together with the other sources.
+
+pub mod ddl;
+pub mod engine;
+pub mod progress;
+pub mod replay;
+pub mod resolve;
+pub mod tables;

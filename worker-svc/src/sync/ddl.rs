@@ -1,0 +1,371 @@
+//! Statements in the log: which of them concern us, and what they become downstream.
+
+use dm_errors::{Code, DmError, Scope};
+use dm_schema::{Action, Change, Ddl, Options, Statement, TableRef, Transaction};
+use dm_task::DbConfig;
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+
+use super::engine::Engine;
+use super::progress::Decision;
+use crate::binlog::event::Query;
+use crate::binlog::position::Position;
+use crate::downstream::connection;
+use crate::downstream::tolerate::is_already_so;
+use crate::error::{Error, Result, downstream, shown};
+use crate::names::TableName;
+use crate::shard::group::{Meeting, Session};
+
+/// Statements to execute downstream, in the surroundings that they had upstream.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Execution {
+    /// In order, under downstream names.
+    pub(super) sqls: Vec<String>,
+    /// The session they came from.
+    pub(super) session: Session,
+}
+
+/// Where a statement stands.
+struct Place {
+    start: Position,
+    end: Position,
+    session: Session,
+}
+
+impl Engine {
+    /// A query event: the border of a transaction, or DDL.
+    pub(super) async fn query(
+        &mut self,
+        query: Query,
+        start: Position,
+        end: Position,
+        timestamp: u32,
+    ) -> Result<()> {
+        let options = Options::from_sql_mode(query.sql_mode.unwrap_or(0));
+        let statement = match dm_schema::read(&query.text, &options) {
+            Ok(statement) => statement,
+            Err(error) if self.is_elsewhere(&query) => {
+                tracing::debug!(%error, schema = query.schema, "unreadable statement of a schema that takes no part");
+                Statement::Ignored
+            }
+            Err(error) => {
+                let text = format!("{error}, in: {}", shown(&query.text));
+                let error = DmError::new(Code::SYNCER_PARSE_DDL, &[&text]);
+                return Err(error.cause(format!("binlog {start}")).into());
+            }
+        };
+        let place = Place {
+            start,
+            end,
+            session: Session {
+                timestamp,
+                time_zone: query.time_zone.clone(),
+            },
+        };
+        match statement {
+            Statement::Transaction(Transaction::Begin) => {
+                self.begin();
+                Ok(())
+            }
+            Statement::Transaction(Transaction::Savepoint) => Ok(()),
+            Statement::Transaction(Transaction::Commit | Transaction::Rollback) => {
+                self.border(place.end).await
+            }
+            Statement::Transaction(Transaction::Xa) => {
+                let error = DmError::new(Code::SYNCER_UNSUPPORTED_STMT, &[&"XA", &"any"]);
+                Err(error.cause(format!("binlog {}", place.start)).into())
+            }
+            Statement::Dml if self.is_elsewhere(&query) => Ok(()),
+            Statement::Dml => {
+                let error = DmError::new(Code::SYNC_UNIT_DML_STATEMENT_FOUND, &[]);
+                let cause = format!("binlog {}: {}", place.start, shown(&query.text));
+                Err(error.cause(cause).into())
+            }
+            Statement::Ignored if self.in_transaction() => Ok(()),
+            Statement::Ignored => self.border(place.end).await,
+            Statement::Ddl(mut ddls) => {
+                for ddl in &mut ddls {
+                    ddl.set_default_schema(&query.schema);
+                }
+                self.ddl(ddls, place).await
+            }
+        }
+    }
+
+    /// Whether a statement's session stood in a schema that takes no part, and the statement names no other.
+    fn is_elsewhere(&self, query: &Query) -> bool {
+        !query.schema.is_empty()
+            && !self.unit.rules.allows(&query.schema, "")
+            && !query.text.contains('.')
+    }
+
+    async fn ddl(&mut self, ddls: Vec<Ddl>, place: Place) -> Result<()> {
+        let ours: Vec<Ddl> = ddls.into_iter().filter(|d| self.concerns(d)).collect();
+        if ours.is_empty() {
+            return self.border(place.end).await;
+        }
+        // Rows before the statement are made permanent under the structure they belong to.
+        self.flush().await?;
+        if self.unit.is_pessimistic() {
+            self.sharded(ours, place).await
+        } else {
+            self.plain(ours, place).await
+        }
+    }
+
+    fn concerns(&self, ddl: &Ddl) -> bool {
+        let rules = &self.unit.rules;
+        match &ddl.action {
+            Action::CreateDatabase(schema) | Action::DropDatabase(schema) => {
+                rules.allows(schema, "")
+            }
+            Action::AlterDatabase(schema) => schema.as_ref().is_some_and(|s| rules.allows(s, "")),
+            Action::RenameTable { from, to }
+            | Action::Alter {
+                table: from,
+                change: Change::RenameTo(to),
+            } => [from, to]
+                .iter()
+                .any(|t| rules.allows(t.schema.as_deref().unwrap_or_default(), &t.table)),
+            _ => ddl.table().is_some_and(|t| {
+                rules.allows(t.schema.as_deref().unwrap_or_default(), &t.table)
+            }),
+        }
+    }
+
+    /// The statement under downstream names; nothing when an event filter stops it.
+    fn routed(&self, ddl: &Ddl) -> Result<Option<String>> {
+        let table = ddl.table().map(TableName::from).unwrap_or_else(|| {
+            let (Action::CreateDatabase(schema) | Action::DropDatabase(schema)) = &ddl.action else {
+                return TableName::new("", "");
+            };
+            TableName::new(schema.as_str(), "")
+        });
+        let original = ddl.render(TableRef::clone);
+        let rules = &self.unit.rules;
+        if !rules.lets_through(&table, event_name(&ddl.action), Some(&original))? {
+            return Ok(None);
+        }
+        Ok(Some(ddl.render(|table| {
+            let name = TableName::from(table);
+            if name.table.is_empty() {
+                return TableRef::new(rules.target_schema(&name.schema), "");
+            }
+            (&rules.target(&name)).into()
+        })))
+    }
+
+    /// Without other sources to wait for: execute, follow the structure, go on.
+    async fn plain(&mut self, ddls: Vec<Ddl>, place: Place) -> Result<()> {
+        let mut sqls = Vec::new();
+        for ddl in &ddls {
+            if self.is_loaded(ddl, &place.end) {
+                continue;
+            }
+            sqls.extend(self.routed(ddl)?);
+            self.structures.follow(&ddl.action)?;
+        }
+        self.execute_and_go_on(sqls, place).await
+    }
+
+    async fn execute_and_go_on(&mut self, sqls: Vec<String>, place: Place) -> Result<()> {
+        if !sqls.is_empty() {
+            let execution = Execution {
+                sqls,
+                session: place.session,
+            };
+            self.execute(execution).await?;
+            self.forget_keys();
+        }
+        self.after_ddl(place.end).await
+    }
+
+    async fn after_ddl(&mut self, end: Position) -> Result<()> {
+        let more_to_come = self.in_transaction();
+        self.reach(end);
+        if more_to_come {
+            self.begin();
+        }
+        self.flush().await
+    }
+
+    /// A table that was loaded at a later place has the statement behind it.
+    fn is_loaded(&self, ddl: &Ddl, end: &Position) -> bool {
+        ddl.table()
+            .is_some_and(|t| self.progress.after_load(&t.into(), end) == Decision::Skip)
+    }
+
+    /// With other sources: what changes the group is done at once, what changes its tables' structure waits.
+    async fn sharded(&mut self, ddls: Vec<Ddl>, place: Place) -> Result<()> {
+        let mut at_once = Vec::new();
+        let mut waiting: Vec<(TableName, String)> = Vec::new();
+        for ddl in &ddls {
+            match &ddl.action {
+                Action::CreateDatabase(_) => at_once.extend(self.routed(ddl)?),
+                Action::CreateTable { table, .. } => {
+                    let table = TableName::from(table);
+                    let target = self.unit.rules.target(&table);
+                    let group = self.progress.groups.entry(target).or_default();
+                    group.join(&table)?;
+                    at_once.extend(self.routed(ddl)?);
+                    self.structures.follow(&ddl.action)?;
+                }
+                Action::DropTable(table) => {
+                    self.leave(&table.into())?;
+                    self.structures.follow(&ddl.action)?;
+                }
+                Action::DropDatabase(schema) => {
+                    let gone: Vec<TableName> = self.structures.names().filter(|t| t.schema == *schema).cloned().collect();
+                    for table in gone {
+                        self.leave(&table)?;
+                    }
+                    self.structures.follow(&ddl.action)?;
+                }
+                Action::AlterDatabase(_) | Action::TruncateTable(_) => {
+                    tracing::warn!(ddl = ddl.render(TableRef::clone), "not replicated in shard mode");
+                }
+                Action::RenameTable { .. }
+                | Action::Alter {
+                    change: Change::RenameTo(_),
+                    ..
+                } => return Err(unsupported(ddl)),
+                Action::Alter { table, .. } => {
+                    let table = TableName::from(table);
+                    if !self.is_loaded(ddl, &place.end) {
+                        self.structures.follow(&ddl.action)?;
+                    }
+                    waiting.extend(self.routed(ddl)?.map(|sql| (table, sql)));
+                }
+            }
+        }
+        if !waiting.is_empty() {
+            self.meet(waiting, &place)?;
+        }
+        self.execute_and_go_on(at_once, place).await?;
+        self.finish_open_group().await
+    }
+
+    fn leave(&mut self, table: &TableName) -> Result<()> {
+        let target = self.unit.rules.target(table);
+        if let Some(group) = self.progress.groups.get_mut(&target) {
+            group.leave(table)?;
+            if group.members.is_empty() {
+                self.progress.groups.remove(&target);
+            }
+        }
+        Ok(())
+    }
+
+    /// A table of a group has met a DDL.
+    fn meet(&mut self, waiting: Vec<(TableName, String)>, place: &Place) -> Result<()> {
+        let table = waiting[0].0.clone();
+        if waiting.iter().any(|(t, _)| *t != table) {
+            let ddls: Vec<&str> = waiting.iter().map(|(_, sql)| sql.as_str()).collect();
+            let error = DmError::new(Code::SYNCER_UNIT_DDL_ON_MULTIPLE_TABLE, &[&ddls.join(" ")]);
+            return Err(error.into());
+        }
+        let target = self.unit.rules.target(&table);
+        let meeting = Meeting {
+            start: place.start.clone(),
+            end: place.end.clone(),
+            after: self
+                .structures
+                .get(&table)
+                .map(|s| s.as_ref().clone())
+                .unwrap_or_default(),
+        };
+        let ddls: Vec<String> = waiting.into_iter().map(|(_, sql)| sql).collect();
+        tracing::info!(%table, %target, ?ddls, "shard DDL met");
+        let group = self.progress.groups.entry(target).or_default();
+        group.meet(
+            self.unit.source.as_str(),
+            &table,
+            ddls,
+            place.session.clone(),
+            meeting,
+        )?;
+        Ok(())
+    }
+
+    /// Executes statements downstream, one connection for all. What is already so counts as executed.
+    pub(super) async fn execute(&mut self, execution: Execution) -> Result<()> {
+        let config = self.unit.config.to.clone();
+        let mut conn = connection::ddl(&config).await.map_err(downstream("connect"))?;
+        let id = conn.id();
+        let run = self.unit.guarded(run(&mut conn, &execution)).await;
+        if matches!(run, Err(Error::Cancelled | Error::LeaseEnded)) {
+            // The server would go on without us, perhaps beside our successor.
+            kill(&config, id).await;
+        }
+        run
+    }
+}
+
+async fn run(conn: &mut Conn, execution: &Execution) -> Result<()> {
+    let what = || downstream("set the session of a DDL");
+    if execution.session.timestamp > 0 {
+        conn.query_drop(format!("SET SESSION timestamp = {}", execution.session.timestamp))
+            .await
+            .map_err(what())?;
+    }
+    if let Some(zone) = execution.session.time_zone.as_deref().filter(|z| *z != "SYSTEM") {
+        conn.query_drop(format!("SET SESSION time_zone = {}", connection::text(zone)))
+            .await
+            .map_err(what())?;
+    }
+    for sql in &execution.sqls {
+        match conn.query_drop(sql.as_str()).await {
+            Ok(()) => tracing::info!(sql, "DDL executed"),
+            Err(mysql_async::Error::Server(error)) if is_already_so(error.code) => {
+                tracing::warn!(sql, code = error.code, reason = error.message, "DDL counts as executed");
+            }
+            Err(source) => {
+                return Err(Error::Database {
+                    side: Scope::Downstream,
+                    what: sql.clone(),
+                    source,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn kill(config: &DbConfig, id: u32) {
+    let killed = async {
+        let mut conn = connection::ddl(config).await?;
+        conn.query_drop(format!("KILL {id}")).await
+    };
+    if let Err(error) = killed.await {
+        tracing::warn!(%error, "the connection of an interrupted DDL could not be ended");
+    }
+}
+
+fn unsupported(ddl: &Ddl) -> Error {
+    let error = DmError::new(
+        Code::SYNCER_UNSUPPORTED_STMT,
+        &[&ddl.render(TableRef::clone), &"pessimistic shard"],
+    );
+    error
+        .workaround("Rename tables of a shard group only while the task is stopped.")
+        .into()
+}
+
+/// The names that event filters know.
+fn event_name(action: &Action) -> &'static str {
+    match action {
+        Action::CreateDatabase(_) => "create database",
+        Action::AlterDatabase(_) => "alter database",
+        Action::DropDatabase(_) => "drop database",
+        Action::CreateTable { .. } => "create table",
+        Action::DropTable(_) => "drop table",
+        Action::TruncateTable(_) => "truncate table",
+        Action::RenameTable { .. } => "rename table",
+        Action::Alter { change, .. } => match change {
+            Change::AddKey(_) => "create index",
+            Change::DropKey { .. } => "drop index",
+            Change::RenameTo(_) => "rename table",
+            _ => "alter table",
+        },
+    }
+}

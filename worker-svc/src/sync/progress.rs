@@ -1,0 +1,161 @@
+//! How far a subtask is: the one record that a restart goes on from. Pure.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::binlog::position::{Location, Position};
+use crate::names::TableName;
+use crate::shard::group::{Group, RowRule};
+
+/// A table whose full load was read at another place than the log is read from.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Loaded {
+    /// Everything up to here is in the rows that were loaded.
+    pub from: Position,
+    /// Something up to here may be: the load was interrupted and repeated.
+    pub safe_until: Position,
+}
+
+/// The state of the replication of one source.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Progress {
+    /// Everything before is applied, apart from what groups hold back.
+    pub main: Location,
+    /// Tables that were loaded at later places; forgotten when those are passed.
+    #[serde(default)]
+    pub loaded: BTreeMap<TableName, Loaded>,
+    /// Tables by their target; pessimistic shard mode only.
+    #[serde(default)]
+    pub groups: BTreeMap<TableName, Group>,
+}
+
+/// What to do with rows that the main stream meets.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Decision {
+    /// They are in the downstream.
+    Skip,
+    /// They come again, after the shard DDL.
+    Hold,
+    /// They are applied; safely when some may be in the downstream.
+    Apply {
+        /// Make it repeatable.
+        safe: bool,
+    },
+}
+
+impl Progress {
+    /// For rows of a table whose event ends at `end`.
+    pub fn decide(&self, table: &TableName, target: &TableName, end: &Position) -> Decision {
+        let by_load = self.after_load(table, end);
+        if by_load == Decision::Skip {
+            return by_load;
+        }
+        let rule = self.groups.get(target).map(|g| g.row_rule(table));
+        match rule {
+            Some(RowRule::Hold) => Decision::Hold,
+            _ => by_load,
+        }
+    }
+
+    /// The same without regard to groups, for rows that are read again.
+    pub fn after_load(&self, table: &TableName, end: &Position) -> Decision {
+        match self.loaded.get(table) {
+            Some(loaded) if *end <= loaded.from => Decision::Skip,
+            Some(loaded) => Decision::Apply {
+                safe: *end <= loaded.safe_until,
+            },
+            None => Decision::Apply { safe: false },
+        }
+    }
+
+    /// Forgets load positions that nothing will ask for again.
+    pub fn prune(&mut self) {
+        if self.groups.values().any(Group::is_unresolved) {
+            return;
+        }
+        let main = &self.main.position;
+        self.loaded
+            .retain(|_, l| l.from > *main || l.safe_until > *main);
+    }
+
+    /// Where somebody would have to begin who does not know this record.
+    pub fn pinned(&self) -> Location {
+        let first = self.groups.values().filter_map(Group::first_start).min();
+        match first {
+            Some(position) if *position < self.main.position => Location::at(position.clone()),
+            _ => self.main.clone(),
+        }
+    }
+
+    /// A group that is in the middle of a DDL that all its tables have met.
+    pub fn group_at_work(&self) -> Option<&TableName> {
+        use crate::shard::group::Phase;
+        self.groups
+            .iter()
+            .find(|(_, g)| g.phase != Phase::Gathering)
+            .map(|(target, _)| target)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::group::Meeting;
+
+    fn at(pos: u64) -> Position {
+        Position::new("b.000001", pos)
+    }
+
+    fn table(name: &str) -> TableName {
+        TableName::new("db", name)
+    }
+
+    #[test]
+    fn a_table_that_was_loaded_later_is_skipped_then_safe_then_plain() {
+        let mut progress = Progress::default();
+        progress.loaded.insert(
+            table("a"),
+            Loaded {
+                from: at(10),
+                safe_until: at(20),
+            },
+        );
+        let decide = |pos| progress.decide(&table("a"), &table("t"), &at(pos));
+        assert_eq!(decide(10), Decision::Skip);
+        assert_eq!(decide(20), Decision::Apply { safe: true });
+        assert_eq!(decide(21), Decision::Apply { safe: false });
+        progress.main = Location::at(at(20));
+        progress.prune();
+        assert!(progress.loaded.is_empty());
+    }
+
+    #[test]
+    fn an_open_shard_ddl_holds_rows_and_pins_the_position() {
+        let mut progress = Progress {
+            main: Location::at(at(50)),
+            ..Progress::default()
+        };
+        let group = progress.groups.entry(table("t")).or_default();
+        group.join(&table("b")).unwrap();
+        let met = Meeting {
+            start: at(30),
+            end: at(31),
+            after: dm_schema::Table::default(),
+        };
+        group
+            .meet("s", &table("a"), vec!["D".to_owned()], crate::shard::group::Session::default(), met)
+            .unwrap();
+        assert_eq!(
+            progress.decide(&table("a"), &table("t"), &at(60)),
+            Decision::Hold
+        );
+        assert_eq!(
+            progress.decide(&table("b"), &table("t"), &at(60)),
+            Decision::Apply { safe: false }
+        );
+        assert_eq!(progress.pinned().position, at(30));
+        let text = serde_json::to_string(&progress).unwrap();
+        assert_eq!(serde_json::from_str::<Progress>(&text).unwrap(), progress);
+    }
+}

@@ -1,0 +1,115 @@
+//! A shard DDL that all tables of this source have met: report it, do as told, say so, and apply what was held back.
+//!
+//! What was done is written downstream before etcd hears of it, so that a crash between the two cannot report the same DDL a second time.
+
+use dm_errors::DmError;
+use dm_keyspace::pessimism::{Info, Operation};
+use tracing::Instrument;
+
+use super::ddl::Execution;
+use super::engine::Engine;
+use crate::error::{Error, Result};
+use crate::names::TableName;
+use crate::shard::group::{Group, Phase};
+
+impl Engine {
+    /// Brings a DDL that was under way when this run began, or has just become complete, to its end.
+    pub(super) async fn finish_open_group(&mut self) -> Result<()> {
+        while let Some(target) = self.progress.group_at_work().cloned() {
+            let span = tracing::info_span!(
+                "shard_ddl",
+                dm.task = %self.unit.task,
+                dm.source = %self.unit.source,
+                dm.target = %target,
+                dm.worker = %self.unit.worker,
+            );
+            self.resolve(&target).instrument(span).await?;
+        }
+        Ok(())
+    }
+
+    async fn resolve(&mut self, target: &TableName) -> Result<()> {
+        loop {
+            match self.group(target)?.phase.clone() {
+                Phase::Gathering => return Ok(()),
+                Phase::Reporting => self.report(target).await?,
+                Phase::Told { operation } => self.confirm(target, &operation).await?,
+                Phase::Replaying { at } => {
+                    let span = tracing::info_span!("replay_held_rows", dm.target = %target);
+                    self.replay(target, at).instrument(span).await?;
+                    self.group(target)?.resolved();
+                    self.flush().await?;
+                    tracing::info!(%target, "shard DDL resolved");
+                }
+            }
+        }
+    }
+
+    fn group(&mut self, target: &TableName) -> Result<&mut Group> {
+        self.progress
+            .groups
+            .get_mut(target)
+            .ok_or_else(|| Error::Coded(DmError::uncoded(format!("no shard group for {target}"))))
+    }
+
+    /// Waits for the order and follows it.
+    async fn report(&mut self, target: &TableName) -> Result<()> {
+        let item = self.group(target)?.items.first().cloned();
+        let item = item.ok_or_else(|| DmError::uncoded(format!("no open DDL for {target}")))?;
+        let mut info = Info::new(
+            self.unit.task.clone(),
+            self.unit.source.clone(),
+            target.schema.as_str(),
+            target.table.as_str(),
+            item.ddls.clone(),
+        );
+        info.traceparent = dm_trace::current_traceparent();
+        let (lock, ddls) = (info.lock_id(), item.ddls.clone());
+        self.unit.board.update(|f| {
+            f.blocking = ddls;
+            f.lock.clear();
+        });
+        let wait = tracing::info_span!("wait_for_operation", dm.lock = %lock);
+        let unit = self.unit.clone();
+        let operation = unit
+            .guarded(unit.coordinator.report(&info).instrument(wait))
+            .await?;
+        self.unit.board.update(|f| f.lock.clone_from(&lock));
+        let parent = operation.traceparent.clone();
+        let execution = Execution {
+            sqls: item.ddls,
+            session: item.session,
+        };
+        if operation.exec {
+            let span = dm_trace::span_under!(parent.as_deref(), "execute_shard_ddl", dm.lock = %lock, dm.source = %self.unit.source, dm.worker = %self.unit.worker);
+            self.execute(execution).instrument(span).await?;
+        } else {
+            let span = dm_trace::span_under!(parent.as_deref(), "skip_shard_ddl", dm.lock = %lock, dm.source = %self.unit.source, dm.worker = %self.unit.worker);
+            span.in_scope(|| tracing::info!(lock, "shard DDL skipped: another source has executed it"));
+        }
+        self.forget_keys();
+        let operation = String::from_utf8_lossy(&operation.to_bytes()).into_owned();
+        self.group(target)?.phase = Phase::Told { operation };
+        self.flush().await
+    }
+
+    /// Lets etcd know.
+    async fn confirm(&mut self, target: &TableName, operation: &str) -> Result<()> {
+        let operation = Operation::from_bytes(operation.as_bytes())
+            .map_err(|e| DmError::uncoded(format!("recorded order for {target}: {e}")))?;
+        let unit = self.unit.clone();
+        let span = tracing::info_span!("report_done", dm.lock = %operation.id);
+        unit.guarded(unit.coordinator.done(&operation).instrument(span))
+            .await?;
+        self.unit.board.update(|f| {
+            f.blocking.clear();
+            f.lock.clear();
+        });
+        let group = self.group(target)?;
+        group.phase = match group.first_end().cloned() {
+            Some(at) => Phase::Replaying { at },
+            None => Phase::Gathering,
+        };
+        self.flush().await
+    }
+}

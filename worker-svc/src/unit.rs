@@ -1,0 +1,58 @@
+//! What all units of a subtask share.
+
+use dm_keyspace::{SourceId, TaskName, WorkerName};
+use dm_task::{DbConfig, SubtaskConfig};
+use tokio_util::sync::CancellationToken;
+
+use crate::downstream::meta::Records;
+use crate::error::{Error, Result};
+use crate::permit::Permit;
+use crate::rules::Rules;
+use crate::shard::coordinator::Coordinator;
+use crate::status::Board;
+
+/// The surroundings of one run of a subtask.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The task.
+    pub task: TaskName,
+    /// The source.
+    pub source: SourceId,
+    /// This worker.
+    pub worker: WorkerName,
+    /// The subtask as etcd has it.
+    pub config: SubtaskConfig,
+    /// How to reach the source.
+    pub from: DbConfig,
+    /// Compiled rules.
+    pub rules: Rules,
+    /// The records in the downstream.
+    pub records: Records,
+    /// Revision of the bound under which this run happens; orders the epochs of its writers.
+    pub bound_revision: i64,
+    /// Figures for the status.
+    pub board: Board,
+    /// Ends with the lease.
+    pub permit: Permit,
+    /// Ends the run.
+    pub cancel: CancellationToken,
+    /// The way to the other sources.
+    pub coordinator: Coordinator,
+}
+
+impl Context {
+    /// Whether shard DDL waits for the other sources.
+    pub fn is_pessimistic(&self) -> bool {
+        self.config.shard_mode == "pessimistic"
+    }
+
+    /// Runs `work` until it is done, the run is cancelled, or the lease ends.
+    pub async fn guarded<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => Err(Error::Cancelled),
+            () = self.permit.ended() => Err(Error::LeaseEnded),
+            done = work => done,
+        }
+    }
+}
