@@ -1,0 +1,280 @@
+//! How many of what, and the order of the start: etcd and the databases, then the services, then the workers.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use dm_keyspace::Role;
+use dm_testkit::etcd::{self, RealEtcd};
+use dm_testkit::mariadb::{self, MariaDb};
+use dm_testkit::process::Spec;
+use dm_testkit::{free_port, scratch};
+use futures::future::try_join_all;
+use tempfile::TempDir;
+
+use crate::cluster::{Playground, Stock};
+use crate::configuration::{self, Service};
+use crate::dmctl::Dmctl;
+use crate::{Error, Result, Unit, binaries};
+
+/// Below this much free memory on Linux's shared-memory file system, the folders go to the disk.
+const ROOMY_KIB: u64 = 4 * 1024 * 1024;
+
+/// What to start; made by [`Playground::builder`].
+#[derive(Clone, Debug)]
+pub struct Builder {
+    sources: usize,
+    workers: usize,
+    replicas: usize,
+    dir: Option<PathBuf>,
+    bin_dir: Option<PathBuf>,
+    template: Option<PathBuf>,
+    otlp: Option<String>,
+    flags: Vec<String>,
+    worker_flags: Vec<String>,
+}
+
+impl Default for Builder {
+    /// Two sources, two workers, two replicas of each service, in a folder that goes with the playground.
+    fn default() -> Self {
+        Self {
+            sources: 2,
+            workers: 2,
+            replicas: 2,
+            dir: None,
+            bin_dir: None,
+            template: None,
+            otlp: None,
+            flags: Vec::new(),
+            worker_flags: Vec::new(),
+        }
+    }
+}
+
+impl Builder {
+    /// How many MariaDB servers to migrate from; one more is the downstream.
+    #[must_use]
+    pub fn sources(mut self, sources: usize) -> Self {
+        self.sources = sources;
+        self
+    }
+
+    /// How many workers; those beyond the sources stand by.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// How many processes of each of the four services.
+    #[must_use]
+    pub fn replicas(mut self, replicas: usize) -> Self {
+        self.replicas = replicas;
+        self
+    }
+
+    /// Keeps everything in this folder, also after the end. Data of an earlier run in it would be found: take an empty one.
+    #[must_use]
+    pub fn dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.dir = Some(dir.into());
+        self
+    }
+
+    /// Where the programs are, when not beside the running one.
+    #[must_use]
+    pub fn bin_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.bin_dir = Some(dir.into());
+        self
+    }
+
+    /// A folder for an initialised database to copy, shared between playgrounds so that later ones start faster.
+    #[must_use]
+    pub fn database_template(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.template = Some(dir.into());
+        self
+    }
+
+    /// The OTLP collector that every process sends its spans to.
+    #[must_use]
+    pub fn otlp(mut self, url: impl Into<String>) -> Self {
+        self.otlp = Some(url.into());
+        self
+    }
+
+    /// How long a replica that vanished without a trace keeps its place.
+    #[must_use]
+    pub fn lease_ttl(self, ttl: Duration) -> Self {
+        self.flag(format!("--lease-ttl={}s", ttl.as_secs()))
+    }
+
+    /// How long a worker that vanished keeps its source.
+    #[must_use]
+    pub fn keepalive_ttl(mut self, ttl: Duration) -> Self {
+        self.worker_flags
+            .push(format!("--keepalive-ttl={}", ttl.as_secs()));
+        self
+    }
+
+    /// A further flag of all services and workers.
+    #[must_use]
+    pub fn flag(mut self, flag: impl Into<String>) -> Self {
+        self.flags.push(flag.into());
+        self
+    }
+
+    /// Starts everything; a process that was started may still be on its way, see [`Playground::wait_ready`].
+    pub async fn start(self) -> Result<Playground> {
+        let bin_dir = binaries::find(self.bin_dir.as_deref())?;
+        let (root, scratch) = self.root()?;
+        let (etcd, databases) = tokio::try_join!(start_etcd(&root), self.start_databases(&root))?;
+        let (sources, downstream) = databases;
+        let launch = Launch {
+            root: &root,
+            bin_dir: &bin_dir,
+            builder: &self,
+        };
+        let mut services = BTreeMap::new();
+        for role in Role::ALL {
+            let own = vec![format!("--etcd-endpoints={}", etcd.endpoint())];
+            services.insert(
+                role,
+                launch.replicas(configuration::of(role), self.replicas, &own)?,
+            );
+        }
+        let doors: Vec<&str> = services[&Role::Election].iter().map(Unit::addr).collect();
+        let doors = doors.join(",");
+        let mut own = vec![format!("--join={doors}")];
+        own.extend(self.worker_flags.iter().cloned());
+        let workers = launch.replicas(configuration::WORKER, self.workers, &own)?;
+        let dmctl = Dmctl {
+            program: binaries::program(&bin_dir, "dmctl")?,
+            doors,
+            otlp: self.otlp.clone(),
+            dir: launch.dir("dmctl")?,
+        };
+        Ok(Playground::new(Stock {
+            services,
+            workers,
+            sources,
+            downstream,
+            etcd,
+            dmctl,
+            root,
+            scratch,
+        }))
+    }
+
+    fn root(&self) -> Result<(PathBuf, Option<TempDir>)> {
+        if let Some(dir) = &self.dir {
+            std::fs::create_dir_all(dir).map_err(Error::io(format!("make {}", dir.display())))?;
+            let dir =
+                std::path::absolute(dir).map_err(Error::io(format!("find {}", dir.display())))?;
+            return Ok((dir, None));
+        }
+        let scratch = if has_roomy_memory() {
+            scratch::scratch_dir("playground")?
+        } else {
+            tempfile::Builder::new()
+                .prefix("dm-playground-")
+                .tempdir()
+                .map_err(Error::io("make a temporary folder"))?
+        };
+        Ok((scratch.path().to_owned(), Some(scratch)))
+    }
+
+    async fn start_databases(&self, root: &Path) -> Result<(Vec<MariaDb>, MariaDb)> {
+        let template = self
+            .template
+            .clone()
+            .unwrap_or_else(|| root.join("mariadb-template"));
+        let start = |name: String, server_id: u32| {
+            let (dir, template) = (root.join(&name), template.clone());
+            let options = mariadb::Options {
+                template: Some(template),
+                own_group: true,
+                ..mariadb::Options::new(server_id)
+            };
+            async move { MariaDb::start(&name, dir, options).await }
+        };
+        // The first one makes the template that the others copy.
+        let downstream = start("downstream".to_owned(), 100).await?;
+        let sources = (1..)
+            .take(self.sources)
+            .map(|id| start(format!("source-{id}"), id));
+        Ok((try_join_all(sources).await?, downstream))
+    }
+}
+
+async fn start_etcd(root: &Path) -> Result<RealEtcd> {
+    let options = etcd::Options {
+        own_group: true,
+        ..etcd::Options::default()
+    };
+    Ok(RealEtcd::start_with(root.join("etcd"), options).await?)
+}
+
+/// What all processes of a start have in common.
+struct Launch<'a> {
+    root: &'a Path,
+    bin_dir: &'a Path,
+    builder: &'a Builder,
+}
+
+impl Launch<'_> {
+    fn replicas(&self, service: Service, count: usize, own: &[String]) -> Result<Vec<Unit>> {
+        (1..=count)
+            .map(|number| self.unit(service, number, own))
+            .collect()
+    }
+
+    fn unit(&self, service: Service, number: usize, own: &[String]) -> Result<Unit> {
+        let name = format!("{}-{number}", service.short);
+        let dir = self.root.join(&name);
+        let file = configuration::write(service, &dir)?;
+        let addr = format!("127.0.0.1:{}", free_port()?);
+        let spec = Spec::new(
+            &name,
+            binaries::program(self.bin_dir, service.program)?,
+            dir,
+        )
+        .own_group()
+        .arg("--config")
+        .arg(file)
+        .arg(format!("--name={name}"))
+        .arg(format!("--listen={addr}"))
+        .arg(format!("--advertise-addr={addr}"))
+        // Spans are looked at soon after they end.
+        .env("OTEL_BSP_SCHEDULE_DELAY", "200")
+        .args(
+            self.builder
+                .otlp
+                .iter()
+                .map(|url| format!("--otlp-endpoint={url}")),
+        )
+        .args(own)
+        .args(&self.builder.flags);
+        Unit::start(spec, addr)
+    }
+
+    fn dir(&self, name: &str) -> Result<PathBuf> {
+        let dir = self.root.join(name);
+        std::fs::create_dir_all(&dir).map_err(Error::io(format!("make {}", dir.display())))?;
+        Ok(dir)
+    }
+}
+
+/// Databases sync at each commit and need hundreds of megabytes: memory is better, where there is enough of it. Containers often have 64 MB.
+fn has_roomy_memory() -> bool {
+    let asked = Command::new("df")
+        .args(["-k", "--output=avail", "/dev/shm"])
+        .output();
+    let text = asked
+        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        .unwrap_or_default();
+    let free = text
+        .lines()
+        .nth(1)
+        .and_then(|line| line.trim().parse::<u64>().ok());
+    free.is_some_and(|free| free >= ROOMY_KIB)
+}

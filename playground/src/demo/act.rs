@@ -1,0 +1,332 @@
+//! The acts, one function each.
+
+use std::time::Duration;
+
+use dm_keyspace::Role;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::stage::Stage;
+use super::{Verdict, words};
+use crate::compare::{self, Comparison};
+use crate::orders::{self, Shard, TARGET, TASK};
+use crate::story::{Story, time};
+use crate::traces;
+use crate::wait::wait_for;
+use crate::{Error, Result};
+
+/// How long one step of the story may take on a busy machine.
+const LIMIT: Duration = Duration::from_secs(60);
+/// How long the downstream may need to catch up.
+const CATCH_UP: Duration = Duration::from_secs(120);
+
+pub(super) fn prologue(story: &mut Story) {
+    story.show(
+        "A shop keeps its orders in four tables (shards) on two MariaDB servers. They are to become one table on a third\n\
+         server, while the shop stays open: rows keep being inserted, updated and deleted during the whole demo.\n\
+         Two workers copy and follow the shards. Four services tell them what to do:\n  \
+           election    the front door, and who leads what      scheduler   which worker serves which source, and which task\n  \
+           pessimist   when shards change their columns        optimist    the same by other rules (stands by in this demo)\n\
+         Each service runs as two processes, one active and one hot standby; all they know is in etcd.",
+    );
+}
+
+pub(super) async fn start_migration(stage: &mut Stage, story: &mut Story) -> Result<()> {
+    let playground = &stage.playground;
+    story.chapter("The migration is started");
+    let names: Vec<String> = stage.shards.iter().map(Shard::to_string).collect();
+    story.say(&format!(
+        "The shards {} are there, and one writer works on each.",
+        names.join(", ")
+    ));
+    for file in orders::write_source_files(playground)? {
+        let output = playground
+            .dmctl([
+                "operate-source".into(),
+                "create".into(),
+                file.clone().into_os_string(),
+            ])
+            .await?;
+        story.show_command(
+            &format!("dmctl operate-source create {}", file.display()),
+            &output.stdout,
+        );
+        output.success()?;
+    }
+    let members = playground.dmctl(["list-member", "--worker"]).await?;
+    story.say("Each source has got a worker:");
+    story.show_command("dmctl list-member --worker", &members.stdout);
+    members.success()?;
+    let file = orders::write_task_file(playground)?;
+    story.say("The task file says: all shards of both sources go into one table.");
+    let text = std::fs::read_to_string(&file).map_err(Error::io("read the task file"))?;
+    story.show(
+        &text
+            .lines()
+            .filter(|line| !line.contains("password"))
+            .collect::<Vec<_>>()
+            .join("\n"),
+    );
+    let output = playground
+        .dmctl(["start-task".into(), file.clone().into_os_string()])
+        .await?;
+    story.show_command(
+        &format!("dmctl start-task {}", file.display()),
+        &output.stdout,
+    );
+    output.success()?;
+    let answer = wait_stage(stage, "Running Sync").await?;
+    story.say("Both workers have copied what was there and follow the binlog now. An excerpt:");
+    story.show_command(
+        &format!("dmctl query-status {TASK}"),
+        &words::statuses(&answer),
+    );
+    let totals = stage.writers()?.totals();
+    story.say(&format!(
+        "The writers have written {} rows so far, and go on.",
+        totals.inserted + totals.updated + totals.deleted
+    ));
+    Ok(())
+}
+
+/// Waits until every subtask says so.
+async fn wait_stage(stage: &Stage, wanted: &str) -> Result<Value> {
+    let mut last = String::new();
+    let count = stage.playground.sources().len();
+    let what = format!("every subtask is in {wanted}");
+    let waited = wait_for(LIMIT, &what, async || {
+        let output = stage.playground.dmctl(["query-status", TASK]).await.ok()?;
+        last.clone_from(&output.stdout);
+        let answer = output.json().ok()?;
+        let stages = words::stages(&answer);
+        (stages.len() == count && stages.iter().all(|stage| stage.ends_with(wanted)))
+            .then_some(answer)
+    });
+    waited
+        .await
+        .map_err(|late| Error::Unexpected(format!("{late}; the last answer was:\n{last}")))
+}
+
+pub(super) async fn alter_every_shard(stage: &mut Stage, story: &mut Story) -> Result<()> {
+    story.chapter("The shards are altered, one after the other");
+    story.say("A column is added to each shard. The one table downstream may get it only once, and only when every shard has");
+    story.show("reached it: rows before the ALTER have one form, rows after it the other. The pessimist sees to that.");
+    for shard in stage.shards.clone().iter().take(3) {
+        alter(stage, story, shard, "channel").await?;
+    }
+    let lock = wait_lock(stage).await?;
+    story.say("All shards of the first server are through, so its worker has reported; the other one is not there yet:");
+    story.show_command("dmctl shard-ddl-lock", &lock);
+    let last = stage.shards[3].clone();
+    alter(stage, story, &last, "channel").await?;
+    let altered = Instant::now();
+    wait_resolved(stage, "channel").await?;
+    story.say(&format!("The lock is resolved, {} after the last ALTER: one worker has altered the downstream, the other one has skipped.", time(altered.elapsed())));
+    show_columns(stage, story).await
+}
+
+async fn alter(stage: &Stage, story: &mut Story, shard: &Shard, column: &str) -> Result<()> {
+    let sql = format!("ALTER TABLE {shard} ADD COLUMN {column} VARCHAR(32) NULL");
+    let server = stage.playground.mariadb(shard.server);
+    story.say(&format!("{}: {sql}", server.name()));
+    server.exec(&sql).await?;
+    stage.writers()?.use_column(shard, column);
+    Ok(())
+}
+
+/// Waits until the first source waits for the second one; gives what the user sees.
+async fn wait_lock(stage: &Stage) -> Result<String> {
+    wait_for(
+        LIMIT,
+        "a lock is shown that waits for the second source",
+        async || {
+            let output = stage
+                .playground
+                .dmctl(["shard-ddl-lock", TASK])
+                .await
+                .ok()?;
+            let answer = output.json().ok()?;
+            let lock = answer["locks"].as_array()?.first()?;
+            let is_pending =
+                lock["synced"].as_array()?.len() == 1 && lock["unsynced"].as_array()?.len() == 1;
+            is_pending.then_some(output.stdout)
+        },
+    )
+    .await
+}
+
+async fn wait_resolved(stage: &Stage, column: &str) -> Result<()> {
+    wait_for(
+        LIMIT,
+        "the downstream has the column and no lock is left",
+        async || {
+            if !orders::target_has(&stage.playground, column).await.ok()? {
+                return None;
+            }
+            let answer = stage
+                .playground
+                .dmctl(["shard-ddl-lock", TASK])
+                .await
+                .ok()?
+                .json()
+                .ok()?;
+            (answer["result"] == true && answer["locks"].as_array().is_none_or(Vec::is_empty))
+                .then_some(())
+        },
+    )
+    .await
+}
+
+async fn show_columns(stage: &Stage, story: &mut Story) -> Result<()> {
+    let columns = orders::columns(stage.playground.downstream(), TARGET.0, TARGET.1).await?;
+    let columns: Vec<String> = columns
+        .into_iter()
+        .map(|(name, kind)| format!("{name} {kind}"))
+        .collect();
+    story.say(&format!(
+        "{}.{} downstream: {}",
+        TARGET.0,
+        TARGET.1,
+        columns.join(", ")
+    ));
+    Ok(())
+}
+
+pub(super) async fn show_trace(stage: &Stage, story: &mut Story) -> Result<()> {
+    story.chapter("The way of that DDL through the processes");
+    let services = ["worker-svc", "pessimist-svc"];
+    let trace = traces::wait_whole(&stage.collector, &services, LIMIT, |_| true).await?;
+    story.say("Every process sends spans; the context travels through etcd with the records. One trace shows it all");
+    story.show("(when it began after the first span, and how long it took):\n");
+    story.show(&traces::render(&stage.collector, &trace));
+    Ok(())
+}
+
+pub(super) async fn alter_and_kill(stage: &mut Stage, story: &mut Story) -> Result<()> {
+    story.chapter("The same again, and the active pessimist is killed in the middle");
+    for shard in stage.shards.clone().iter().take(3) {
+        alter(stage, story, shard, "coupon").await?;
+    }
+    let lock = wait_lock(stage).await?;
+    story.say("The lock is pending:");
+    story.show_command("dmctl shard-ddl-lock", &lock);
+    let active = stage.playground.wait_leader(Role::Pessimist, LIMIT).await?;
+    let (name, pid) = {
+        let unit = stage.playground.service(Role::Pessimist, active);
+        (unit.name().to_owned(), unit.pid())
+    };
+    stage.playground.kill9(Role::Pessimist, active)?;
+    let killed = Instant::now();
+    story.say(&format!("kill -9 {pid}: {name}, which led, is gone. The last shard is altered at once, with nobody in charge:"));
+    let last = stage.shards[3].clone();
+    let (altered, heir) = tokio::join!(
+        alter(stage, story, &last, "coupon"),
+        timed_heir(stage, killed)
+    );
+    altered?;
+    let (heir, takeover) = heir?;
+    let heir = stage
+        .playground
+        .service(Role::Pessimist, heir)
+        .name()
+        .to_owned();
+    story.say(&format!("{heir} has taken over, {} after the kill. It had followed everything, so it loads nothing.", time(takeover)));
+    wait_resolved(stage, "coupon").await?;
+    story.say(&format!(
+        "{heir} has finished the job: the lock is resolved, {} after the kill.",
+        time(killed.elapsed())
+    ));
+    show_columns(stage, story).await?;
+    stage.playground.restart(Role::Pessimist, active).await?;
+    stage.playground.wait_ready().await?;
+    story.say(&format!(
+        "{name} has been started again, and is the standby now."
+    ));
+    Ok(())
+}
+
+async fn timed_heir(stage: &Stage, killed: Instant) -> Result<(usize, Duration)> {
+    let heir = stage.playground.wait_leader(Role::Pessimist, LIMIT).await?;
+    Ok((heir, killed.elapsed()))
+}
+
+pub(super) async fn compare(stage: &mut Stage, story: &mut Story) -> Result<Verdict> {
+    story.chapter("The comparison");
+    let totals = stage.take_writers()?.stop().await?;
+    story.say(&format!(
+        "The writers have stopped. In all they have inserted {} rows, updated {} and deleted {}.",
+        totals.inserted, totals.updated, totals.deleted
+    ));
+    let (comparison, took) = caught_up(stage).await?;
+    let answer = stage
+        .playground
+        .dmctl(["query-status", TASK])
+        .await?
+        .json()?;
+    story.show_command(
+        &format!("dmctl query-status {TASK}"),
+        &words::statuses(&answer),
+    );
+    report(story, &comparison, took);
+    Ok(if comparison.difference.is_none() {
+        Verdict::Equal
+    } else {
+        Verdict::Different
+    })
+}
+
+/// Compares until both sides are equal or the time is over; the last comparison counts.
+async fn caught_up(stage: &Stage) -> Result<(Comparison, Duration)> {
+    let began = Instant::now();
+    let mut last = compare::compare(&stage.playground, &stage.shards).await?;
+    let waited = wait_for(CATCH_UP, "the downstream is equal", async || {
+        if last.difference.is_none() {
+            return Some(());
+        }
+        last = compare::compare(&stage.playground, &stage.shards)
+            .await
+            .ok()?;
+        last.difference.is_none().then_some(())
+    });
+    // That it was in vain shows in the comparison.
+    let _late = waited.await;
+    Ok((last, began.elapsed()))
+}
+
+fn report(story: &mut Story, comparison: &Comparison, took: Duration) {
+    story.say(&format!(
+        "Compared row by row in the order of the key, columns {}:",
+        comparison.columns.join(", ")
+    ));
+    let mut text = String::new();
+    for (shard, rows) in &comparison.shards {
+        text += &format!("{shard:<24} {rows:>7} rows\n");
+    }
+    let (sources, target) = (comparison.sources, comparison.downstream);
+    text += &format!(
+        "{:<24} {:>7} rows  checksum {:016x}\n",
+        "merge of the sources", sources.rows, sources.checksum
+    );
+    text += &format!(
+        "{:<24} {:>7} rows  checksum {:016x}\n",
+        format!("{}.{}", TARGET.0, TARGET.1),
+        target.rows,
+        target.checksum
+    );
+    story.show(&text);
+    match &comparison.difference {
+        None => story.say(&format!("EQUAL: the downstream is the merge of the sources, every row and every value ({} after the last write).", time(took))),
+        Some(difference) => story.say(&format!("DIFFERENT, and it stayed so for {}: {difference}", time(took))),
+    }
+}
+
+pub(super) fn epilogue(story: &mut Story, verdict: Verdict) {
+    let end = match verdict {
+        Verdict::Equal => {
+            "Four shards became one table while rows were written, columns were added and a coordinator was killed. Nothing was lost."
+        }
+        Verdict::Different => "The downstream is not what it must be. This is a defect.",
+    };
+    story.say(end);
+    story.show("\nTo try things yourself: `playground up` starts the same and prints addresses and example commands.");
+}
