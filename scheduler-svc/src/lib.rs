@@ -1,5 +1,49 @@
 //! scheduler-svc: binds every source to a living worker, and keeps subtasks and their stages where they belong.
 //!
 //! - [`machine`]: what is known and what it calls for; pure.
+//! - [`api`]: the gRPC methods: check, ask databases and workers, propose, wait, answer.
+//! - [`workers`], [`database`]: calls to workers and databases, each with a limit; never made by the loop.
+//! - [`settings`]: the service's own settings.
 
+pub mod api;
+pub mod database;
+mod latch;
 pub mod machine;
+pub mod settings;
+mod start_time;
+pub mod workers;
+
+use dm_keyspace::Role;
+use dm_proto::scheduler::scheduler_server::SchedulerServer;
+use dm_service::replicated::replicate;
+use dm_service::{BoxError, Context, Settings};
+
+pub use api::Api;
+pub use machine::Scheduler;
+pub use settings::Limits;
+
+/// A replica of the scheduler: its loop, and its API on the port. Returns when the process was asked to stop.
+///
+/// # Errors
+/// When etcd's settings are unusable or a part of the process cannot be set up.
+pub async fn serve(settings: Settings<Limits>, ctx: Context) -> Result<(), BoxError> {
+    let replica = replicate(&ctx, Role::Scheduler, Scheduler::default(), summary).await?;
+    let api = Api::new(replica.handle, ctx.channels().clone(), settings.own);
+    ctx.serve(replica.app.grpc(SchedulerServer::new(api))).await
+}
+
+/// What `/status` shows of the folded state: counts, and the records that cannot be used.
+#[must_use]
+pub fn summary(scheduler: &Scheduler) -> serde_json::Value {
+    let faults = scheduler
+        .faults()
+        .map(|f| serde_json::json!({ "key": f.key, "reason": f.reason }));
+    serde_json::json!({
+        "workers": scheduler.worker_rows().count(),
+        "sources": scheduler.source_ids().count(),
+        "bound-sources": scheduler.bound_sources().count(),
+        "waiting-sources": scheduler.waiting_sources(),
+        "subtasks": scheduler.subtasks().count(),
+        "faults": faults.collect::<Vec<_>>(),
+    })
+}

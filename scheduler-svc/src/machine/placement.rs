@@ -32,6 +32,11 @@ impl Placement {
         self.worker_of.get(source)
     }
 
+    /// Whether no worker can take the source.
+    pub(crate) fn is_waiting(&self, source: &SourceId) -> bool {
+        self.waiting.contains(source)
+    }
+
     /// The number of sources that no worker can take.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()

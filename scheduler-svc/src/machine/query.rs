@@ -113,6 +113,12 @@ impl Scheduler {
             .map(|(id, _)| id)
     }
 
+    /// Whether nothing more is to come for a source by itself: it has a worker, or there is none to be had.
+    #[must_use]
+    pub fn is_settled(&self, id: &SourceId) -> bool {
+        self.bound_worker(id).is_some() || self.placement.is_waiting(id)
+    }
+
     /// The number of sources for which there is no worker to be had.
     #[must_use]
     pub fn waiting_sources(&self) -> usize {

@@ -1,0 +1,178 @@
+//! `StartTask` and `UpdateTask`: from a task file to one subtask for each source.
+
+mod cleanup;
+mod generate;
+
+use std::collections::BTreeSet;
+
+use dm_errors::DmError;
+use dm_keyspace::TaskName;
+use dm_proto::pb;
+use dm_task::{SubtaskConfig, TaskConfig};
+use tracing::instrument;
+
+use super::verdict::Expected;
+use super::wait::{Awaited, entry};
+use super::{Api, Failure};
+use crate::machine::request::{CliArgs, NewSubtask, NewTask};
+use crate::start_time;
+
+const NOT_IN_TASK: &str = "source not found in task's config";
+const REMOVE_META_IN_FILE: &str =
+    "`remove-meta` in task config is deprecated, please use `start-task ... --remove-meta` instead";
+
+impl Api {
+    #[instrument(name = "start_task", skip_all, fields(dm.task))]
+    pub(super) async fn start(
+        &self,
+        request: &pb::StartTaskRequest,
+    ) -> Result<pb::StartTaskResponse, Failure> {
+        let start_time = Some(request.start_time.clone()).filter(|time| !time.is_empty());
+        if let Some(time) = &start_time {
+            start_time::check(time).map_err(Failure::Answer)?;
+        }
+        let (config, subtasks) = self.generate(&request.task, start_time.is_some()).await?;
+        tracing::Span::current().record("dm.task", &config.name);
+        let subtasks = match chosen(subtasks, &request.sources) {
+            Ok(subtasks) => subtasks,
+            Err(sources) => {
+                return Ok(pb::StartTaskResponse {
+                    sources,
+                    ..Default::default()
+                });
+            }
+        };
+        let name = TaskName::from(config.name.as_str());
+        let sources = subtasks
+            .iter()
+            .map(|s| s.source_id.as_str().into())
+            .collect::<Vec<_>>();
+        let task = new_task(
+            name.clone(),
+            &subtasks,
+            CliArgs { start_time },
+            request.remove_meta,
+        )?;
+        {
+            let _latched = self.latches.take(
+                &name,
+                if request.remove_meta {
+                    "RemoveMeta"
+                } else {
+                    "AddSubTasks"
+                },
+            )?;
+            if request.remove_meta {
+                self.remove_meta(&config).await?;
+            }
+            self.handle.write(move |m| m.start_task(&task)).await?;
+        }
+        let expected = Expected::Stage {
+            task: name.to_string(),
+            stage: pb::Stage::Running,
+        };
+        let entries = self.wait_for(&expected, Awaited::all(sources)).await?;
+        let msg = if config.remove_meta {
+            REMOVE_META_IN_FILE.to_owned()
+        } else {
+            String::new()
+        };
+        Ok(pb::StartTaskResponse {
+            result: true,
+            msg,
+            sources: entries,
+            check_result: String::new(),
+        })
+    }
+
+    /// As in DM, the file is checked and nothing is changed.
+    #[instrument(name = "update_task", skip_all)]
+    pub(super) async fn update(
+        &self,
+        request: &pb::UpdateTaskRequest,
+    ) -> Result<pb::UpdateTaskResponse, Failure> {
+        let (_, subtasks) = self.generate(&request.task, false).await?;
+        match chosen(subtasks, &request.sources) {
+            Ok(_) => Ok(pb::UpdateTaskResponse {
+                result: true,
+                ..Default::default()
+            }),
+            Err(sources) => Ok(pb::UpdateTaskResponse {
+                result: true,
+                sources,
+                ..Default::default()
+            }),
+        }
+    }
+}
+
+/// The subtasks of the named sources, or of all; else an entry for each name that the task does not have.
+fn chosen(
+    subtasks: Vec<SubtaskConfig>,
+    named: &[String],
+) -> Result<Vec<SubtaskConfig>, Vec<pb::CommonWorkerResponse>> {
+    if named.is_empty() {
+        return Ok(subtasks);
+    }
+    let named: BTreeSet<&str> = named.iter().map(String::as_str).collect();
+    let known: BTreeSet<&str> = subtasks.iter().map(|s| s.source_id.as_str()).collect();
+    let missing: Vec<_> = named
+        .difference(&known)
+        .map(|id| entry(false, NOT_IN_TASK.to_owned(), &(*id).into(), ""))
+        .collect();
+    if !missing.is_empty() {
+        return Err(missing);
+    }
+    Ok(subtasks
+        .into_iter()
+        .filter(|s| named.contains(s.source_id.as_str()))
+        .collect())
+}
+
+fn new_task(
+    name: TaskName,
+    subtasks: &[SubtaskConfig],
+    args: CliArgs,
+    removes_meta: bool,
+) -> Result<NewTask, DmError> {
+    let is_physical_import = subtasks
+        .first()
+        .is_some_and(|s| s.loads() && s.loader.import_mode == generate::PHYSICAL_IMPORT);
+    let new = |config: &SubtaskConfig| {
+        let validates = !matches!(config.validator.mode.as_str(), "" | "none");
+        Ok(NewSubtask {
+            source: config.source_id.as_str().into(),
+            toml: config.to_toml()?,
+            validates,
+        })
+    };
+    let subtasks = subtasks
+        .iter()
+        .map(new)
+        .collect::<Result<Vec<_>, DmError>>()?;
+    Ok(NewTask {
+        name,
+        subtasks,
+        args,
+        is_physical_import,
+        removes_meta,
+    })
+}
+
+impl From<TaskConfigError> for Failure {
+    fn from(TaskConfigError(error): TaskConfigError) -> Self {
+        error.into()
+    }
+}
+
+/// An error about a task, whatever it is, is one of the master's class.
+struct TaskConfigError(DmError);
+
+impl From<DmError> for TaskConfigError {
+    fn from(error: DmError) -> Self {
+        Self(error.class(dm_errors::Class::DmMaster))
+    }
+}
+
+/// A task file with its subtasks, in the order of the file.
+type Generated = (TaskConfig, Vec<SubtaskConfig>);

@@ -1,0 +1,78 @@
+//! From the text of a task file to complete subtask configurations.
+
+use std::collections::BTreeMap;
+
+use dm_errors::DmError;
+use dm_keyspace::SourceId;
+use dm_task::{SourceConfig, TaskConfig};
+
+use super::{Generated, TaskConfigError};
+use crate::api::{Api, Failure};
+use crate::database::{binlog_position, target_version};
+
+/// The import mode in which all sources load into one set of files.
+pub(super) const PHYSICAL_IMPORT: &str = "physical";
+
+impl Api {
+    /// Reads the file, asks the target for its version and, where the task begins at the end of a binlog, the
+    /// sources for theirs; then splits.
+    pub(super) async fn generate(
+        &self,
+        text: &str,
+        has_start_time: bool,
+    ) -> Result<Generated, Failure> {
+        let mut config = TaskConfig::from_yaml("", text)?;
+        let limit = self.limits.database_timeout;
+        let version = target_version(&config.target_database, limit)
+            .await
+            .map_err(TaskConfigError::from)?;
+        config.adjust_target_session(&version);
+        let sources = self.source_configs(&config).await?;
+        if config.task_mode == "incremental" && !has_start_time {
+            self.find_positions(&mut config, &sources).await?;
+        }
+        let subtasks = config.split(&sources)?;
+        Ok((config, subtasks))
+    }
+
+    /// The configurations of the task's sources; one that is not known is left to the split to complain about.
+    async fn source_configs(
+        &self,
+        config: &TaskConfig,
+    ) -> Result<BTreeMap<SourceId, SourceConfig>, Failure> {
+        let ids: Vec<SourceId> = config.source_ids().map(SourceId::from).collect();
+        let texts = self
+            .handle
+            .read(move |m, _| {
+                let text = |id: SourceId| m.source_config(&id).map(|text| (id, text));
+                ids.into_iter().filter_map(text).collect::<Vec<_>>()
+            })
+            .await?;
+        let parse = |(id, text): (SourceId, bytes::Bytes)| {
+            SourceConfig::from_toml(&String::from_utf8_lossy(&text))
+                .map(|config| (id.clone(), config))
+                .map_err(|e| e.annotate(format!("source {id}")))
+        };
+        Ok(texts
+            .into_iter()
+            .map(parse)
+            .collect::<Result<BTreeMap<_, _>, DmError>>()?)
+    }
+
+    async fn find_positions(
+        &self,
+        config: &mut TaskConfig,
+        sources: &BTreeMap<SourceId, SourceConfig>,
+    ) -> Result<(), Failure> {
+        for instance in config
+            .mysql_instances
+            .iter_mut()
+            .filter(|instance| instance.meta.is_none())
+        {
+            if let Some(source) = sources.get(instance.source_id.as_str()) {
+                instance.meta = Some(binlog_position(source, self.limits.database_timeout).await?);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,13 @@
+//! The service as its callers see it: real gRPC, real replicas, an etcd in memory, workers that only say what
+//! they are told in etcd, and a real MariaDB where a database is asked.
+
+#[path = "api/kit.rs"]
+mod kit;
+#[path = "api/sources.rs"]
+mod sources;
+#[path = "api/status.rs"]
+mod status;
+#[path = "api/tasks.rs"]
+mod tasks;
+#[path = "api/workers.rs"]
+mod workers;

@@ -1,0 +1,345 @@
+//! A cluster: etcd in memory, replicas of the service, and workers.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use dm_keyspace::{
+    Bound, BoundKey, KeepAliveKey, SourceConfigKey, StageRecord, SubtaskStageKey, WorkerInfo,
+    WorkerInfoKey,
+};
+use dm_proto::pb;
+use dm_proto::pb::worker_server::{Worker, WorkerServer};
+use dm_proto::scheduler::scheduler_client::SchedulerClient;
+use dm_testkit::memory::MemoryEtcd;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::transport::Channel;
+use tonic::{Request, Response, Status};
+
+/// How long a test waits for what must happen.
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+
+/// Etcd and one or more replicas, ended when it is dropped.
+pub(crate) struct Cluster {
+    pub(crate) etcd: MemoryEtcd,
+    pub(crate) client: SchedulerClient<Channel>,
+    replicas: Vec<DropGuard>,
+}
+
+impl Cluster {
+    pub(crate) async fn start() -> Self {
+        let etcd = MemoryEtcd::start().await.unwrap();
+        let (addr, replica) = replica(&etcd).await;
+        Self {
+            etcd,
+            client: connect(addr).await,
+            replicas: vec![replica],
+        }
+    }
+
+    /// Adds a standby and returns a client of it.
+    pub(crate) async fn add_replica(&mut self) -> SchedulerClient<Channel> {
+        let (addr, replica) = replica(&self.etcd).await;
+        self.replicas.push(replica);
+        connect(addr).await
+    }
+
+    /// Ends the oldest replica in order.
+    pub(crate) fn stop_first_replica(&mut self) {
+        self.replicas.remove(0);
+    }
+
+    /// A worker that is registered and alive, and answers calls.
+    pub(crate) async fn worker(&self, name: &str) -> Fake {
+        let fake = Fake::start(name, &self.etcd).await;
+        self.register(name, &fake.addr);
+        self.online(name);
+        fake
+    }
+
+    pub(crate) fn register(&self, name: &str, addr: &str) {
+        let key = WorkerInfoKey {
+            worker: name.into(),
+        }
+        .encode();
+        self.etcd.put(key, WorkerInfo::new(name, addr).to_bytes());
+    }
+
+    pub(crate) fn online(&self, name: &str) {
+        let value = format!(r#"{{"worker-name":"{name}","join-time":"2026-01-01T00:00:00Z"}}"#);
+        self.etcd.put(
+            KeepAliveKey {
+                worker: name.into(),
+            }
+            .encode(),
+            value,
+        );
+    }
+
+    pub(crate) fn offline(&self, name: &str) {
+        self.etcd.delete(
+            KeepAliveKey {
+                worker: name.into(),
+            }
+            .encode(),
+        );
+    }
+
+    /// A source that no database stands behind.
+    pub(crate) fn source(&self, id: &str) {
+        self.etcd.put(
+            SourceConfigKey { source: id.into() }.encode(),
+            format!("source-id = \"{id}\"\n"),
+        );
+    }
+
+    /// Waits until the bounds are these, such as `w1-s1 w2-s2`, in etcd and in what the leader answers.
+    pub(crate) async fn bounds(&self, expected: &str) {
+        let what = format!("the bounds {expected}");
+        let both = || async {
+            bounds(&self.etcd) == expected && served(self.client.clone()).await == expected
+        };
+        dm_testkit::wait_until(LIMIT, &what, both).await.unwrap();
+    }
+
+    pub(crate) fn keys(&self, prefix: &str) -> usize {
+        self.etcd.dump(prefix).len()
+    }
+}
+
+pub(crate) fn bounds(etcd: &MemoryEtcd) -> String {
+    let pair = |value: &[u8]| {
+        let bound = Bound::from_bytes(value).unwrap();
+        format!("{}-{}", bound.worker, bound.source)
+    };
+    etcd.dump(BoundKey::PREFIX)
+        .iter()
+        .map(|kv| pair(&kv.value))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+async fn served(mut client: SchedulerClient<Channel>) -> String {
+    let workers = match client.list_workers(pb::ListMemberRequest::default()).await {
+        Ok(answer) => answer.into_inner().workers,
+        // Whoever led may have left just now.
+        Err(_) => Vec::new(),
+    };
+    let bound = workers.iter().filter(|w| w.stage == "bound");
+    bound
+        .map(|w| format!("{}-{}", w.name, w.source))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+async fn replica(etcd: &MemoryEtcd) -> (SocketAddr, DropGuard) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let endpoint = etcd.endpoint();
+    let args = [
+        "scheduler-svc",
+        "--etcd-endpoints",
+        &endpoint,
+        "--wait-interval",
+        "20ms",
+        "--rpc-timeout",
+        "5s",
+        "--lease-ttl",
+        "5s",
+    ];
+    let settings = dm_service::config::load::<scheduler_svc::Limits>(
+        "scheduler-svc",
+        0,
+        args.map(Into::into),
+        |_| None,
+    )
+    .unwrap();
+    let stop = CancellationToken::new();
+    let until = stop.clone().cancelled_owned();
+    tokio::spawn(async move {
+        dm_service::run(
+            "scheduler-svc",
+            settings,
+            listener,
+            until,
+            scheduler_svc::serve,
+        )
+        .await
+        .unwrap();
+    });
+    (addr, stop.drop_guard())
+}
+
+/// A client, once the replica answers for a leader.
+async fn connect(addr: SocketAddr) -> SchedulerClient<Channel> {
+    dm_testkit::wait_for(LIMIT, "an answer of the scheduler", || async {
+        let mut client = SchedulerClient::connect(format!("http://{addr}"))
+            .await
+            .ok()?;
+        client
+            .list_workers(pb::ListMemberRequest::default())
+            .await
+            .ok()?;
+        Some(client)
+    })
+    .await
+    .unwrap()
+}
+
+/// A worker that does nothing but read etcd when it is asked.
+pub(crate) struct Fake {
+    pub(crate) addr: String,
+    _serving: DropGuard,
+}
+
+impl Fake {
+    async fn start(name: &str, etcd: &MemoryEtcd) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap().to_string();
+        let stop = CancellationToken::new();
+        let until = stop.clone().cancelled_owned();
+        let service = WorkerServer::new(Obedient {
+            name: name.to_owned(),
+            etcd: etcd.clone(),
+        });
+        let server = tonic::transport::Server::builder().add_service(service);
+        tokio::spawn(async move {
+            server
+                .serve_with_incoming_shutdown(TcpListenerStream::new(listener), until)
+                .await
+        });
+        Self {
+            addr,
+            _serving: stop.drop_guard(),
+        }
+    }
+}
+
+struct Obedient {
+    name: String,
+    etcd: MemoryEtcd,
+}
+
+impl Obedient {
+    fn source(&self) -> Option<String> {
+        let key = BoundKey {
+            worker: self.name.as_str().into(),
+        }
+        .encode();
+        let kv = self.etcd.dump(&key).into_iter().next()?;
+        Some(Bound::from_bytes(&kv.value).unwrap().source.into())
+    }
+
+    fn subtasks(&self, source: &str, task: &str) -> Vec<pb::SubTaskStatus> {
+        let stages = self
+            .etcd
+            .dump(&SubtaskStageKey::prefix_of_source(&source.into()));
+        let status = |value: &[u8]| {
+            let record = StageRecord::from_bytes(value).unwrap();
+            let name = record.task.map(String::from).unwrap_or_default();
+            pb::SubTaskStatus {
+                name,
+                stage: record.expect.number(),
+                ..Default::default()
+            }
+        };
+        stages
+            .iter()
+            .map(|kv| status(&kv.value))
+            .filter(|s| task.is_empty() || s.name == task)
+            .collect()
+    }
+}
+
+#[tonic::async_trait]
+impl Worker for Obedient {
+    async fn query_status(
+        &self,
+        request: Request<pb::QueryStatusRequest>,
+    ) -> Result<Response<pb::QueryStatusResponse>, Status> {
+        let source = self.source().unwrap_or_default();
+        let sub_task_status = self.subtasks(&source, &request.into_inner().name);
+        let source_status = Some(pb::SourceStatus {
+            source,
+            worker: self.name.clone(),
+            ..Default::default()
+        });
+        Ok(Response::new(pb::QueryStatusResponse {
+            result: true,
+            msg: String::new(),
+            source_status,
+            sub_task_status,
+        }))
+    }
+
+    async fn purge_relay(
+        &self,
+        _: Request<pb::PurgeRelayRequest>,
+    ) -> Result<Response<pb::CommonWorkerResponse>, Status> {
+        Err(Status::unimplemented("not asked in these tests"))
+    }
+
+    async fn operate_schema(
+        &self,
+        _: Request<pb::OperateWorkerSchemaRequest>,
+    ) -> Result<Response<pb::CommonWorkerResponse>, Status> {
+        Err(Status::unimplemented("not asked in these tests"))
+    }
+
+    async fn operate_v1_meta(
+        &self,
+        _: Request<pb::OperateV1MetaRequest>,
+    ) -> Result<Response<pb::OperateV1MetaResponse>, Status> {
+        Err(Status::unimplemented("not asked in these tests"))
+    }
+
+    async fn handle_error(
+        &self,
+        _: Request<pb::HandleWorkerErrorRequest>,
+    ) -> Result<Response<pb::CommonWorkerResponse>, Status> {
+        Err(Status::unimplemented("not asked in these tests"))
+    }
+
+    async fn get_worker_cfg(
+        &self,
+        _: Request<pb::GetWorkerCfgRequest>,
+    ) -> Result<Response<pb::GetWorkerCfgResponse>, Status> {
+        Err(Status::unimplemented("not asked in these tests"))
+    }
+
+    async fn check_subtasks_can_update(
+        &self,
+        _: Request<pb::CheckSubtasksCanUpdateRequest>,
+    ) -> Result<Response<pb::CheckSubtasksCanUpdateResponse>, Status> {
+        Err(Status::unimplemented("not asked in these tests"))
+    }
+
+    async fn get_worker_validator_status(
+        &self,
+        _: Request<pb::GetValidationStatusRequest>,
+    ) -> Result<Response<pb::GetValidationStatusResponse>, Status> {
+        Err(Status::unimplemented("not asked in these tests"))
+    }
+
+    async fn get_validator_error(
+        &self,
+        _: Request<pb::GetValidationErrorRequest>,
+    ) -> Result<Response<pb::GetValidationErrorResponse>, Status> {
+        Err(Status::unimplemented("not asked in these tests"))
+    }
+
+    async fn operate_validator_error(
+        &self,
+        _: Request<pb::OperateValidationErrorRequest>,
+    ) -> Result<Response<pb::OperateValidationErrorResponse>, Status> {
+        Err(Status::unimplemented("not asked in these tests"))
+    }
+
+    async fn update_validator(
+        &self,
+        _: Request<pb::UpdateValidationWorkerRequest>,
+    ) -> Result<Response<pb::CommonWorkerResponse>, Status> {
+        Err(Status::unimplemented("not asked in these tests"))
+    }
+}

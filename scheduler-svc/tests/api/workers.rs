@@ -1,0 +1,142 @@
+//! Registration, binding and failover through the whole service.
+
+use dm_proto::pb;
+
+use crate::kit::Cluster;
+
+fn registration(name: &str, address: &str) -> pb::RegisterWorkerRequest {
+    pb::RegisterWorkerRequest {
+        name: name.into(),
+        address: address.into(),
+    }
+}
+
+async fn workers(cluster: &mut Cluster) -> Vec<String> {
+    let answer = cluster
+        .client
+        .list_workers(pb::ListMemberRequest::default())
+        .await
+        .unwrap();
+    assert!(answer.metadata().contains_key("dm-revision"));
+    let show = |w: pb::WorkerInfo| format!("{} {} {} {}", w.name, w.addr, w.stage, w.source);
+    answer.into_inner().workers.into_iter().map(show).collect()
+}
+
+#[tokio::test]
+async fn a_registered_worker_is_listed_at_once_and_registers_again_without_harm() {
+    let mut cluster = Cluster::start().await;
+    for _ in 0..2 {
+        let answer = cluster
+            .client
+            .register_worker(registration("w1", "h:1"))
+            .await
+            .unwrap()
+            .into_inner();
+        assert!(
+            answer.result && answer.secret_key.is_empty(),
+            "{}",
+            answer.msg
+        );
+        assert_eq!(workers(&mut cluster).await, ["w1 h:1 offline "]);
+    }
+    cluster.online("w1");
+    cluster.source("s1");
+    cluster.bounds("w1-s1").await;
+    let answer = cluster
+        .client
+        .register_worker(registration("w1", "h:2"))
+        .await
+        .unwrap()
+        .into_inner();
+    assert!(
+        !answer.result && answer.msg.starts_with("[code=46003:"),
+        "{}",
+        answer.msg
+    );
+    let nameless = cluster
+        .client
+        .register_worker(registration("", "h:2"))
+        .await
+        .unwrap()
+        .into_inner();
+    assert!(!nameless.result);
+}
+
+#[tokio::test]
+async fn a_source_moves_from_a_dead_worker_to_a_living_one_and_the_dead_one_can_be_removed() {
+    let mut cluster = Cluster::start().await;
+    for name in ["w1", "w2"] {
+        cluster.register(name, "127.0.0.1:1");
+        cluster.online(name);
+    }
+    cluster.source("s1");
+    cluster.bounds("w1-s1").await;
+    cluster.offline("w1");
+    cluster.bounds("w2-s1").await;
+    let offline = |name: &str| pb::OfflineMemberRequest {
+        r#type: "worker".into(),
+        name: name.into(),
+    };
+    let refused = cluster
+        .client
+        .offline_worker(offline("w2"))
+        .await
+        .unwrap()
+        .into_inner();
+    assert!(
+        !refused.result && refused.msg.starts_with("[code=46005:"),
+        "{}",
+        refused.msg
+    );
+    let answer = cluster
+        .client
+        .offline_worker(offline("w1"))
+        .await
+        .unwrap()
+        .into_inner();
+    assert!(answer.result, "{}", answer.msg);
+    assert_eq!(workers(&mut cluster).await, ["w2 127.0.0.1:1 bound s1"]);
+}
+
+#[tokio::test]
+async fn a_standby_answers_for_the_leader_and_takes_over_from_it() {
+    let mut cluster = Cluster::start().await;
+    let mut standby = cluster.add_replica().await;
+    let answer = standby
+        .register_worker(registration("w1", "h:1"))
+        .await
+        .unwrap()
+        .into_inner();
+    assert!(answer.result, "{}", answer.msg);
+    cluster.stop_first_replica();
+    cluster.client = standby;
+    cluster.online("w1");
+    cluster.source("s1");
+    cluster.bounds("w1-s1").await;
+}
+
+#[tokio::test]
+async fn a_method_of_a_later_version_is_refused_by_name() {
+    let mut cluster = Cluster::start().await;
+    let status = cluster
+        .client
+        .encrypt(pb::EncryptRequest::default())
+        .await
+        .unwrap_err();
+    assert_eq!(status.code(), tonic::Code::Unimplemented);
+    assert!(status.message().starts_with("Encrypt "), "{status}");
+}
+
+#[tokio::test]
+async fn a_thousand_sources_are_bound_to_a_thousand_workers() {
+    let cluster = Cluster::start().await;
+    for n in 0..1_000 {
+        cluster.source(&format!("s{n:04}"));
+        cluster.register(&format!("w{n:04}"), "127.0.0.1:1");
+        cluster.online(&format!("w{n:04}"));
+    }
+    let all_bound = || async { cluster.keys(dm_keyspace::BoundKey::PREFIX) == 1_000 };
+    dm_testkit::wait_until(crate::kit::LIMIT, "a thousand bounds", all_bound)
+        .await
+        .unwrap();
+}
