@@ -16,6 +16,7 @@
 //! What is deliberately absent: a flag that says "I am the leader" which somebody could read late.
 //! Leadership is a [`Term`] to present with each write, and a local deadline for everything else.
 
+mod audit;
 mod commit;
 mod handle;
 mod line;

@@ -3,7 +3,9 @@
 mod moves;
 mod requests;
 mod subjects;
+mod tell;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use dm_keyspace::{Member, Role};
@@ -11,11 +13,12 @@ use dm_store::{Feed, FeedHealth, FeedItem, KeyRange, Revision, Store};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::audit::{Auditor, Fingerprint};
 use crate::commit::{Item, Landed, Origin, Outcome, fly};
 use crate::handle::{Command, Handle, QUEUE, Refused, Waiter};
 use crate::line::{Line, Term};
@@ -50,6 +53,8 @@ pub struct Settings {
     pub probe_interval: Duration,
     /// Transactions in the air at a time.
     pub max_in_flight: usize,
+    /// Pause between two comparisons of the fold with a fresh list.
+    pub audit_interval: Duration,
     /// How long a stopping replica waits for what it has sent.
     pub drain: Duration,
 }
@@ -64,6 +69,7 @@ impl Settings {
             lease_ttl: Duration::from_secs(10),
             probe_interval: Duration::from_millis(200),
             max_in_flight: 16,
+            audit_interval: Duration::from_secs(300),
             drain: Duration::from_secs(2),
         }
     }
@@ -129,8 +135,9 @@ impl<M: Machine> Replica<M> {
         let tasks = TaskTracker::new();
         let feed = self.store.feed(KeyRange::dm());
         let feed_health = feed.health();
+        let relist = Arc::new(Notify::new());
         let (items, feed_items) = mpsc::channel(READ_AHEAD);
-        tasks.spawn(pump(feed, items, side.clone()));
+        tasks.spawn(pump(feed, items, relist.clone(), side.clone()));
 
         let pulse = Pulse::new();
         let (session, session_seen) = watch::channel(None);
@@ -161,6 +168,8 @@ impl<M: Machine> Replica<M> {
             flights: FuturesUnordered::new(),
             queue: Vec::new(),
             applied: Revision::ZERO,
+            fingerprint: Fingerprint::default(),
+            auditor: Auditor::new(relist),
             session: session_seen,
             feed_health,
             predecessor,
@@ -180,10 +189,19 @@ impl<M: Machine> Replica<M> {
 }
 
 /// Moves feed items to the loop; a task of its own, so that the feed's steps are never cut short.
-async fn pump(mut feed: Feed, items: mpsc::Sender<Arrived>, stop: CancellationToken) {
+async fn pump(
+    mut feed: Feed,
+    items: mpsc::Sender<Arrived>,
+    relist: Arc<Notify>,
+    stop: CancellationToken,
+) {
     loop {
         let item = tokio::select! {
             item = feed.next() => item,
+            () = relist.notified() => {
+                feed.restart();
+                continue;
+            }
             () = stop.cancelled() => return,
         };
         if items.send((Instant::now(), item)).await.is_err() {
@@ -205,6 +223,8 @@ struct Loop<M: Machine> {
     queue: Vec<Item>,
     flights: FuturesUnordered<BoxFuture<'static, Landed>>,
     applied: Revision,
+    fingerprint: Fingerprint,
+    auditor: Auditor,
     session: watch::Receiver<Option<Session>>,
     feed_health: watch::Receiver<FeedHealth>,
     predecessor: watch::Sender<Option<Predecessor>>,
@@ -224,6 +244,10 @@ impl<M: Machine> Loop<M> {
         let mut tick =
             tokio::time::interval((self.settings.lease_ttl / 16).min(Duration::from_millis(250)));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut audit = tokio::time::interval_at(
+            Instant::now() + self.settings.audit_interval,
+            self.settings.audit_interval,
+        );
         let mut taken = Vec::with_capacity(COMMANDS_PER_ROUND);
         loop {
             tokio::select! {
@@ -247,6 +271,8 @@ impl<M: Machine> Loop<M> {
                         self.obey(command);
                     }
                 }
+                listed = self.auditor.listed() => self.auditor.judge(listed, &mut self.stats),
+                _ = audit.tick() => self.auditor.start(&self.store, self.applied, &self.fingerprint),
                 _ = tick.tick() => {
                     self.machine.tick(self.pulse.elapsed());
                     self.subjects.retry_failed();
@@ -285,6 +311,7 @@ impl<M: Machine> Loop<M> {
         match item {
             FeedItem::Reset(snapshot) => {
                 self.stats.loads += 1;
+                self.fingerprint = Fingerprint::of(&snapshot);
                 self.line.load(&snapshot);
                 self.machine.load(&snapshot);
                 self.requests.seen_snapshot(&snapshot);
@@ -292,6 +319,7 @@ impl<M: Machine> Loop<M> {
             FeedItem::Batch(batch) => {
                 self.stats.batches += 1;
                 self.stats.events += batch.events.len() as u64;
+                self.fingerprint.apply(&batch);
                 self.line.apply(&batch);
                 self.machine.apply(&batch);
                 self.requests.seen(&batch);
@@ -330,12 +358,16 @@ impl<M: Machine> Loop<M> {
         *self.session.borrow()
     }
 
-    /// The term to act on: our key stands first in the feed, our lease is surely alive, and we do not mean to resign.
+    fn is_evicted(&self) -> bool {
+        self.line.evicted().contains(&self.settings.member.name)
+    }
+
+    /// The term to act on: our key stands first in the feed, our lease is surely alive, and we are not on our way out.
     fn leads(&self) -> Option<Term> {
         let session = self.session().filter(Session::is_valid)?;
         let leader = self.line.leader()?;
         let ours = leader.lease == session.lease && leader.campaign.id == self.settings.member.name;
-        if ours && !self.moves.is_resigning() {
+        if ours && !self.moves.is_resigning() && !self.is_evicted() {
             self.line.term()
         } else {
             None
@@ -427,63 +459,6 @@ impl<M: Machine> Loop<M> {
                 );
             }
             Outcome::Lost => {}
-        }
-    }
-
-    /// Publishes the status and points the probe at the one before us.
-    fn tell(&mut self) {
-        let leads = self.leads();
-        if leads != self.last_term {
-            self.announce(leads.as_ref());
-            self.last_term.clone_from(&leads);
-        }
-        let health = self.feed_health.borrow().clone();
-        self.stats.stale_events = health.stats.stale_events;
-        self.stats.wanted = self.subjects.len();
-        self.stats.in_flight = self.flights.len();
-        let mut troubles: Vec<String> = health
-            .trouble
-            .iter()
-            .map(|t| format!("etcd: {t}"))
-            .collect();
-        if self.applied == Revision::ZERO && troubles.is_empty() {
-            troubles.push("etcd: the state has not been read yet".to_owned());
-        }
-        if !self.session().is_some_and(|s| s.is_valid()) {
-            troubles.push("etcd: no valid lease".to_owned());
-        }
-        troubles.extend(self.moves.trouble().map(str::to_owned));
-        self.status.send_modify(|status| {
-            status.leads = leads;
-            status.line.clear();
-            status
-                .line
-                .extend(self.line.candidates().map(|c| c.campaign.clone()));
-            status.leader = status.line.first().cloned();
-            status.lease = self.session().map(|s| s.lease);
-            status.faults.clear();
-            status.faults.extend(self.line.faults().cloned());
-            status.is_evicted = self.line.evicted().contains(&self.settings.member.name);
-            status.applied = self.applied;
-            status.troubles = troubles;
-            status.stats = self.stats;
-        });
-        let before = self.session().and_then(|s| self.line.before(s.lease));
-        let before = before.map(|c| Predecessor {
-            lease: c.lease,
-            addr: c.campaign.addr.clone(),
-        });
-        self.predecessor
-            .send_if_modified(|current| std::mem::replace(current, before.clone()) != before);
-    }
-
-    fn announce(&mut self, leads: Option<&Term>) {
-        match leads {
-            Some(term) => {
-                self.stats.terms += 1;
-                tracing::info!(role = %self.settings.role, term = %term.create_revision, applied = %self.applied, wanted = self.subjects.len(), "leading");
-            }
-            None => tracing::info!(role = %self.settings.role, "not leading any more"),
         }
     }
 

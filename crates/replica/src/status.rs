@@ -7,8 +7,8 @@ use dm_store::Revision;
 
 use crate::line::{LineFault, Term};
 
-/// A replica's own view, published after every change.
-#[derive(Clone, Debug)]
+/// A replica's own view, published when it has changed, and only then.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
     /// The role that it stands for.
     pub role: Role,
@@ -73,6 +73,10 @@ pub struct Stats {
     pub in_flight: usize,
     /// Events that came again and were dropped.
     pub stale_events: u64,
+    /// Comparisons of the fold with a fresh list.
+    pub audits: u64,
+    /// Comparisons that found a difference, each healed by loading the list.
+    pub audit_differences: u64,
     /// Terms this replica has led.
     pub terms: u64,
 }

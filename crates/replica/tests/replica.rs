@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::{ANSWER, ASK, Echo, LIMIT, Running, answered};
 use dm_keyspace::{EvictionKey, MemberName, Role};
 use dm_replica::{Line, Plan, Proposal, Refused, WriteError};
-use dm_store::{Guard, Options, Store};
+use dm_store::Guard;
 use dm_testkit::memory::MemoryEtcd;
 
 /// An address that accepts connections but belongs to nobody, so that no probe finds it refused.
@@ -26,15 +26,6 @@ impl Alive {
     fn addr(&self) -> String {
         self.1.clone()
     }
-}
-
-async fn store(etcd: &MemoryEtcd) -> Store {
-    Store::connect(&Options {
-        endpoints: vec![etcd.endpoint()],
-        ..Options::default()
-    })
-    .await
-    .unwrap()
 }
 
 /// Waits until so many candidates have a key.
@@ -435,4 +426,62 @@ async fn write_fails_as_a_whole_when_etcd_does_not_take_it() {
         .await
         .unwrap()
         .unwrap();
+}
+
+#[tokio::test]
+async fn event_that_the_watch_has_lost_is_found_and_healed() {
+    let (etcd, x) = (MemoryEtcd::start().await.unwrap(), Alive::new());
+    let mut a =
+        Running::start_auditing(&etcd.endpoint(), "a", &x.addr(), Duration::from_millis(300)).await;
+    a.leads().await;
+    etcd.hold_watch();
+    etcd.put(format!("{ASK}1"), "one");
+    etcd.lose_held();
+    etcd.release_watch();
+    etcd.put(format!("{ASK}2"), "two");
+    assert_eq!(answered(&a.handle, "2").await, b"two");
+    assert_eq!(answered(&a.handle, "1").await, b"one");
+    assert!(a.status.borrow().stats.audit_differences > 0);
+}
+
+#[tokio::test]
+async fn reading_is_no_change_of_the_status() {
+    let (etcd, x) = (MemoryEtcd::start().await.unwrap(), Alive::new());
+    let mut a = Running::start(&etcd.endpoint(), "a", &x.addr()).await;
+    a.leads().await;
+    a.until("its own keys are folded", |s| s.stats.in_flight == 0)
+        .await;
+    let revision = etcd.revision();
+    a.until("the fold is idle", |s| s.applied.0 == revision)
+        .await;
+    // One read to be sure that the loop has told what it had to tell.
+    a.handle.read_stale(|_, _| ()).await.unwrap();
+    a.handle.read_stale(|_, _| ()).await.unwrap();
+    a.status.borrow_and_update();
+    for _ in 0..10 {
+        a.handle.read_stale(|_, _| ()).await.unwrap();
+    }
+    assert!(!a.status.has_changed().unwrap());
+}
+
+#[tokio::test]
+async fn evicted_leader_does_not_act_while_its_key_cannot_be_deleted() {
+    let (etcd, x, y) = (
+        MemoryEtcd::start().await.unwrap(),
+        Alive::new(),
+        Alive::new(),
+    );
+    let (mut a, mut b) = two(&etcd, &x, &y).await;
+    for _ in 0..4 {
+        etcd.fail_next("Txn", tonic::Status::unavailable("not now"));
+    }
+    let key = EvictionKey {
+        role: Role::Pessimist,
+        name: "a".into(),
+    };
+    etcd.put(key.encode(), r#"{"name":"a"}"#);
+    let status = a.until("it has seen the eviction", |s| s.is_evicted).await;
+    assert!(status.leads.is_none());
+    b.leads().await;
+    assert_eq!(a.status.borrow().stats.terms, 1);
 }

@@ -143,6 +143,8 @@ fn page(status: &dm_replica::Status, state: &Value) -> Value {
             "lost-replies": status.stats.lost_replies,
             "wanted": status.stats.wanted,
             "in-flight": status.stats.in_flight,
+            "audits": status.stats.audits,
+            "audit-differences": status.stats.audit_differences,
             "terms": status.stats.terms,
         },
         "machine": state,

@@ -77,6 +77,11 @@ impl Feed {
         self.machine.next().await
     }
 
+    /// Starts again with a snapshot, because what was yielded is not to be trusted.
+    pub fn restart(&mut self) {
+        self.machine.restart();
+    }
+
     /// How the feed fares, as it changes; readable while somebody else waits for the next item.
     #[must_use]
     pub fn health(&self) -> watch::Receiver<FeedHealth> {

@@ -36,8 +36,23 @@ impl Store {
     /// # Errors
     /// [`Error::Compacted`] when the history was cut while paging; asking again starts at a newer revision.
     pub async fn snapshot(&self, range: &KeyRange) -> Result<Snapshot, Error> {
+        self.snapshot_at(range, Revision::ZERO).await
+    }
+
+    /// Everything that was in `range` at `revision` (now, if zero).
+    ///
+    /// # Errors
+    /// [`Error::Compacted`] when the history does not reach back that far, or was cut while paging.
+    pub async fn snapshot_at(
+        &self,
+        range: &KeyRange,
+        revision: Revision,
+    ) -> Result<Snapshot, Error> {
         let mut start = range.start().to_vec();
-        let mut all = Snapshot::default();
+        let mut all = Snapshot {
+            revision,
+            entries: Vec::new(),
+        };
         loop {
             let mut options = GetOptions::new()
                 .with_limit(self.options.page)

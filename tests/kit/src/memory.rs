@@ -242,6 +242,14 @@ impl MemoryEtcd {
         self.set_held(false);
     }
 
+    /// Drops what is held back for good: watches go on without it and tell nobody, as old etcd versions have done.
+    pub fn lose_held(&self) {
+        self.shared.with(|core| {
+            let (streams, history) = core.watch();
+            streams.lose(history);
+        });
+    }
+
     fn set_held(&self, held: bool) {
         self.shared.with(|core| {
             let (streams, history) = core.watch();

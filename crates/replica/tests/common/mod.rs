@@ -97,6 +97,15 @@ pub struct Running {
 
 impl Running {
     pub async fn start(endpoint: &str, name: &str, addr: &str) -> Self {
+        Self::start_auditing(endpoint, name, addr, Duration::from_secs(300)).await
+    }
+
+    pub async fn start_auditing(
+        endpoint: &str,
+        name: &str,
+        addr: &str,
+        audit_interval: Duration,
+    ) -> Self {
         let options = Options {
             endpoints: vec![endpoint.to_owned()],
             call_timeout: Duration::from_secs(2),
@@ -106,6 +115,7 @@ impl Running {
         let member = Member::new(name, addr, "test");
         let settings = Settings {
             lease_ttl: Duration::from_secs(5),
+            audit_interval,
             ..Settings::new(Role::Pessimist, member)
         };
         let replica = Replica::new(settings, store, Echo::default());

@@ -137,6 +137,8 @@ fn count(gauges: &IntGaugeVec, stats: &dm_replica::Stats) {
     set("lost_replies", stats.lost_replies);
     set("wanted", stats.wanted as u64);
     set("in_flight", stats.in_flight as u64);
+    set("audits", stats.audits);
+    set("audit_differences", stats.audit_differences);
     set("terms", stats.terms);
 }
 

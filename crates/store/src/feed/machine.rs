@@ -65,6 +65,10 @@ impl<P: Port> FeedMachine<P> {
         }
     }
 
+    pub(super) fn restart(&mut self) {
+        self.state = State::Listing;
+    }
+
     pub(super) fn health(&self) -> watch::Receiver<FeedHealth> {
         self.health.subscribe()
     }

@@ -69,6 +69,16 @@ impl Streams {
         self.pump(history);
     }
 
+    /// Lets every watcher go on after what it has not been told, as old etcd versions do under load.
+    pub(crate) fn lose(&mut self, history: &History) {
+        let next = history.revision() + 1;
+        let watchers = self
+            .open
+            .values_mut()
+            .flat_map(|stream| stream.watchers.values_mut());
+        watchers.for_each(|watcher| watcher.next = next);
+    }
+
     /// Takes one request of a stream's client.
     pub(crate) fn request(&mut self, id: StreamId, request: RequestUnion, history: &History) {
         let Some(stream) = self.open.get_mut(&id) else {
