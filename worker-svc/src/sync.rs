@@ -5,4 +5,5 @@ pub mod engine;
 pub mod progress;
 pub mod replay;
 pub mod resolve;
+pub mod start;
 pub mod tables;

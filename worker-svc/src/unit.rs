@@ -1,6 +1,7 @@
 //! What all units of a subtask share.
 
 use dm_keyspace::{SourceId, TaskName, WorkerName};
+use dm_store::Store;
 use dm_task::{DbConfig, SubtaskConfig};
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +31,8 @@ pub struct Context {
     pub records: Records,
     /// Revision of the bound under which this run happens; orders the epochs of its writers.
     pub bound_revision: i64,
+    /// etcd.
+    pub store: Store,
     /// Figures for the status.
     pub board: Board,
     /// Ends with the lease.

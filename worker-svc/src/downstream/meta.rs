@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::connection::text;
-use crate::binlog::position::Location;
+use crate::binlog::position::{Location, Position};
 use crate::error::{Error, Result, downstream};
 use crate::names::{TableName, quoted};
 
@@ -211,17 +211,20 @@ impl Records {
         .map_err(downstream("read the state of the full load"))
     }
 
-    /// Whether replication has ever written its position. Records of a run before the metadata was removed do not count.
-    pub async fn has_global(&self, conn: &mut Conn) -> Result<bool> {
-        let found: Option<i64> = conn
+    /// The position that replication has written, if it ever has. Without it, records of ours are from before the metadata was removed.
+    pub async fn global(&self, conn: &mut Conn) -> Result<Option<Location>> {
+        let found: Option<(Option<String>, Option<u64>, Option<String>)> = conn
             .query_first(format!(
-                "SELECT 1 FROM {} WHERE id = {} AND cp_schema = '' AND cp_table = ''",
+                "SELECT binlog_name, binlog_pos, binlog_gtid FROM {} WHERE id = {} AND cp_schema = '' AND cp_table = ''",
                 self.checkpoint(),
                 text(&self.source)
             ))
             .await
             .map_err(downstream("read the checkpoint"))?;
-        Ok(found.is_some())
+        Ok(found.map(|(file, pos, gtid)| Location {
+            position: Position::new(file.unwrap_or_default(), pos.unwrap_or_default()),
+            gtid: gtid.unwrap_or_default(),
+        }))
     }
 
     /// All records of a kind by name. One that does not decode is an error that names it.
