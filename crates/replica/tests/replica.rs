@@ -1,4 +1,5 @@
 //! What others can rely on: who commits, when, and what a caller is told.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 

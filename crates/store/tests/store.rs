@@ -1,4 +1,5 @@
 //! What the store promises, on the etcd in memory and on a real one alike.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 
