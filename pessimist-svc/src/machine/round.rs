@@ -95,7 +95,6 @@ struct Group<'a> {
     sources: Vec<&'a SourceId>,
     /// How much the strongest operation of the group proves: 3 executed, 2 skipped, 1 being executed, 0 nothing.
     proof: u8,
-    is_all_done: bool,
 }
 
 /// The evidence about one lock, to be asked.
@@ -155,11 +154,12 @@ impl<'a> Scene<'a> {
         self.lock.operations.iter().any(is_alive)
     }
 
-    /// Told to execute, not done yet, and still waiting for it.
+    /// Told to execute, not done yet, still waiting for it, and still a source of the task.
     fn is_executing(&self, source: &SourceId, ddls: &[String]) -> bool {
-        self.operation(source, ddls)
-            .is_some_and(|o| o.exec && !o.done)
-            && self.waiting(source, ddls).is_some()
+        let is_told = self
+            .operation(source, ddls)
+            .is_some_and(|o| o.exec && !o.done);
+        is_told && self.present().contains(source) && self.waiting(source, ddls).is_some()
     }
 
     /// A source that has executed the statements; `preferred` if it is one.
@@ -201,7 +201,7 @@ impl<'a> Scene<'a> {
             let proof = match (o.exec, o.done) {
                 (true, true) => 3,
                 (false, true) => 2,
-                (true, false) if self.waiting(source, o.ddls()).is_some() => 1,
+                (true, false) if self.is_executing(source, o.ddls()) => 1,
                 _ => 0,
             };
             match groups
@@ -211,13 +211,11 @@ impl<'a> Scene<'a> {
                 Some(group) => {
                     group.sources.push(source);
                     group.proof = group.proof.max(proof);
-                    group.is_all_done &= o.done;
                 }
                 None => groups.push(Group {
                     ddls: o.ddls(),
                     sources: vec![source],
                     proof,
-                    is_all_done: o.done,
                 }),
             }
         }
@@ -226,21 +224,26 @@ impl<'a> Scene<'a> {
 
     /// Whether a round is over although nobody saw its end: all its operations are done, nobody waits for it, and
     /// each source of the task is either done in it or stands at other statements of the same lock.
-    fn is_left_over(&self, group: &Group<'_>) -> bool {
+    fn is_left_over(&self, ddls: &[String]) -> bool {
         let has_passed = |source: &SourceId| {
-            self.is_done(source, group.ddls)
+            self.is_done(source, ddls)
                 || self
                     .task
                     .infos
                     .get(source)
-                    .is_some_and(|r| r.lock == self.id && !same_ddls(r.info.ddls(), group.ddls))
+                    .is_some_and(|r| r.lock == self.id && !same_ddls(r.info.ddls(), ddls))
         };
-        group.is_all_done
-            && self.task.is_running()
-            && !self.lock.infos.iter().any(|source| {
-                self.task.members.contains(source) && self.waiting(source, group.ddls).is_some()
-            })
-            && self.task.sources.iter().all(has_passed)
+        self.task.is_running()
+            && self
+                .lock
+                .operations
+                .iter()
+                .all(|source| self.operation(source, ddls).is_none_or(|o| o.done))
+            && self
+                .task
+                .sources
+                .iter()
+                .all(|source| self.waiting(source, ddls).is_none() && has_passed(source))
     }
 
     /// Sources whose operations belong to rounds that are over, apart from the present one.
@@ -250,7 +253,7 @@ impl<'a> Scene<'a> {
             .into_iter()
             .filter(|group| {
                 present.is_none_or(|round| !same_ddls(group.ddls, &round.ddls))
-                    && self.is_left_over(group)
+                    && self.is_left_over(group.ddls)
             })
             .flat_map(|group| group.sources)
             .collect()
@@ -291,7 +294,7 @@ impl<'a> Scene<'a> {
         let lead = self
             .groups()
             .into_iter()
-            .filter(|group| group.proof > 0 && !self.is_left_over(group))
+            .filter(|group| group.proof > 0 && !self.is_left_over(group.ddls))
             .reduce(|best, group| {
                 if group.proof > best.proof {
                     group
@@ -399,7 +402,8 @@ impl<'a> Scene<'a> {
                 .members
                 .iter()
                 .any(|m| !round.done.contains(m) && self.waiting(m, &round.ddls).is_none());
-        if is_all_done || is_being_deleted {
+        let is_over = || round.has_begun && self.is_left_over(&round.ddls);
+        if is_all_done || is_being_deleted || is_over() {
             Phase::Resolved
         } else if self.executed_by(&round.ddls, &round.owner).is_some() {
             Phase::OthersSkipping
