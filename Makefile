@@ -19,12 +19,12 @@ BIN := $(TARGET_DIR)/debug
 help:
 	@sed -n 's/^#   make/make/p' Makefile
 
-# Programs and the Debian packages they are in: protoc is needed to build, etcd and MariaDB to run.
+# Programs and the Debian packages they are in: a linker and protoc are needed to build, etcd and MariaDB to run.
 setup:
 	@need=(); \
 	has() { PATH="$$PATH:/usr/sbin:/sbin" command -v "$$1" >/dev/null; }; \
 	has cc || need+=(gcc libc6-dev); \
-	has protoc || need+=(protobuf-compiler); \
+	{ has protoc && [ -e /usr/include/google/protobuf/empty.proto ]; } || need+=(protobuf-compiler libprotobuf-dev); \
 	has etcd || need+=(etcd-server); \
 	{ has mariadbd && has mariadb-install-db; } || need+=(mariadb-server); \
 	if [ $${#need[@]} -gt 0 ]; then \

@@ -301,9 +301,18 @@ mod tests {
         let name = |sources: &[Cells], target: &[Cells]| difference(sources, target).unwrap();
         assert_eq!(name(&both, ten), "row 9 is missing in the downstream");
         assert_eq!(name(&both, nine), "row 10 is missing in the downstream");
-        assert_eq!(name(ten, &both), "the downstream has a row 9 that no source has");
-        assert_eq!(name(nine, &both), "the downstream has a row 10 that no source has");
-        assert_eq!(name(&[nine, nine].concat(), &both), "two shards have a row 9");
+        assert_eq!(
+            name(ten, &both),
+            "the downstream has a row 9 that no source has"
+        );
+        assert_eq!(
+            name(nine, &both),
+            "the downstream has a row 10 that no source has"
+        );
+        assert_eq!(
+            name(&[nine, nine].concat(), &both),
+            "two shards have a row 9"
+        );
         let changed = [nine[0].clone(), row(10, None)];
         assert_eq!(
             name(&both, &changed),

@@ -3,7 +3,6 @@
 
 mod act;
 mod stage;
-mod words;
 
 use std::path::PathBuf;
 use std::time::Duration;

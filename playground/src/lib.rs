@@ -18,6 +18,7 @@
 //! | [`unit`](mod@unit) | one service or worker process: kill, pause, restart, ask for its pages |
 //! | [`dmctl`] | the command line, run against the doors |
 //! | [`orders`] | the sharded table of the demo: its shards, its task, its source files |
+//! | [`migration`], [`answers`] | the steps of a migration with `dmctl`; reading its answers |
 //! | [`writers`] | rows that keep being written |
 //! | [`compare`] | the downstream against the merge of the sources, row by row |
 //! | [`traces`] | one trace in lines; passing spans on to another collector |
@@ -26,6 +27,7 @@
 //!
 //! Nothing here decides anything about migrations: it starts programs, talks SQL and reads answers.
 
+pub mod answers;
 pub mod binaries;
 pub mod builder;
 pub mod cluster;
@@ -35,6 +37,7 @@ pub mod demo;
 pub mod dmctl;
 pub mod error;
 pub mod http;
+pub mod migration;
 pub mod orders;
 pub mod story;
 pub mod traces;

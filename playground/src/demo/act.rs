@@ -3,20 +3,17 @@
 use std::time::Duration;
 
 use dm_keyspace::Role;
-use serde_json::Value;
 use tokio::time::Instant;
 
+use super::Verdict;
 use super::stage::Stage;
-use super::{Verdict, words};
-use crate::compare::{self, Comparison};
+use crate::compare::Comparison;
+use crate::migration::LIMIT;
 use crate::orders::{self, Shard, TARGET, TASK};
 use crate::story::{Story, time};
 use crate::traces;
-use crate::wait::wait_for;
-use crate::{Error, Result};
+use crate::{Error, Result, answers, migration};
 
-/// How long one step of the story may take on a busy machine.
-const LIMIT: Duration = Duration::from_secs(60);
 /// How long the downstream may need to catch up.
 const CATCH_UP: Duration = Duration::from_secs(120);
 
@@ -40,13 +37,7 @@ pub(super) async fn start_migration(stage: &mut Stage, story: &mut Story) -> Res
         names.join(", ")
     ));
     for file in orders::write_source_files(playground)? {
-        let output = playground
-            .dmctl([
-                "operate-source".into(),
-                "create".into(),
-                file.clone().into_os_string(),
-            ])
-            .await?;
+        let output = migration::create_source(playground, &file).await?;
         story.show_command(
             &format!("dmctl operate-source create {}", file.display()),
             &output.stdout,
@@ -67,19 +58,17 @@ pub(super) async fn start_migration(stage: &mut Stage, story: &mut Story) -> Res
             .collect::<Vec<_>>()
             .join("\n"),
     );
-    let output = playground
-        .dmctl(["start-task".into(), file.clone().into_os_string()])
-        .await?;
+    let output = migration::start_task(playground, &file).await?;
     story.show_command(
         &format!("dmctl start-task {}", file.display()),
         &output.stdout,
     );
     output.success()?;
-    let answer = wait_stage(stage, "Running Sync").await?;
+    let answer = migration::wait_stage(&stage.playground, "Running Sync").await?;
     story.say("Both workers have copied what was there and follow the binlog now. An excerpt:");
     story.show_command(
         &format!("dmctl query-status {TASK}"),
-        &words::statuses(&answer),
+        &answers::statuses(&answer),
     );
     let totals = stage.writers()?.totals();
     story.say(&format!(
@@ -89,24 +78,6 @@ pub(super) async fn start_migration(stage: &mut Stage, story: &mut Story) -> Res
     Ok(())
 }
 
-/// Waits until every subtask says so.
-async fn wait_stage(stage: &Stage, wanted: &str) -> Result<Value> {
-    let mut last = String::new();
-    let count = stage.playground.sources().len();
-    let what = format!("every subtask is in {wanted}");
-    let waited = wait_for(LIMIT, &what, async || {
-        let output = stage.playground.dmctl(["query-status", TASK]).await.ok()?;
-        last.clone_from(&output.stdout);
-        let answer = output.json().ok()?;
-        let stages = words::stages(&answer);
-        (stages.len() == count && stages.iter().all(|stage| stage.ends_with(wanted)))
-            .then_some(answer)
-    });
-    waited
-        .await
-        .map_err(|late| Error::Unexpected(format!("{late}; the last answer was:\n{last}")))
-}
-
 pub(super) async fn alter_every_shard(stage: &mut Stage, story: &mut Story) -> Result<()> {
     story.chapter("The shards are altered, one after the other");
     story.say("A column is added to each shard. The one table downstream may get it only once, and only when every shard has");
@@ -114,67 +85,23 @@ pub(super) async fn alter_every_shard(stage: &mut Stage, story: &mut Story) -> R
     for shard in stage.shards.clone().iter().take(3) {
         alter(stage, story, shard, "channel").await?;
     }
-    let lock = wait_lock(stage).await?;
+    let lock = migration::wait_lock(&stage.playground, 1).await?;
     story.say("All shards of the first server are through, so its worker has reported; the other one is not there yet:");
     story.show_command("dmctl shard-ddl-lock", &lock);
     let last = stage.shards[3].clone();
     alter(stage, story, &last, "channel").await?;
     let altered = Instant::now();
-    wait_resolved(stage, "channel").await?;
+    migration::wait_resolved(&stage.playground, "channel").await?;
     story.say(&format!("The lock is resolved, {} after the last ALTER: one worker has altered the downstream, the other one has skipped.", time(altered.elapsed())));
     show_columns(stage, story).await
 }
 
 async fn alter(stage: &Stage, story: &mut Story, shard: &Shard, column: &str) -> Result<()> {
-    let sql = format!("ALTER TABLE {shard} ADD COLUMN {column} VARCHAR(32) NULL");
-    let server = stage.playground.mariadb(shard.server);
-    story.say(&format!("{}: {sql}", server.name()));
-    server.exec(&sql).await?;
+    let server = stage.playground.mariadb(shard.server).name();
+    story.say(&format!("{server}: {}", migration::add_column_sql(shard, column)));
+    migration::add_column(&stage.playground, shard, column).await?;
     stage.writers()?.use_column(shard, column);
     Ok(())
-}
-
-/// Waits until the first source waits for the second one; gives what the user sees.
-async fn wait_lock(stage: &Stage) -> Result<String> {
-    wait_for(
-        LIMIT,
-        "a lock is shown that waits for the second source",
-        async || {
-            let output = stage
-                .playground
-                .dmctl(["shard-ddl-lock", TASK])
-                .await
-                .ok()?;
-            let answer = output.json().ok()?;
-            let lock = answer["locks"].as_array()?.first()?;
-            let is_pending =
-                lock["synced"].as_array()?.len() == 1 && lock["unsynced"].as_array()?.len() == 1;
-            is_pending.then_some(output.stdout)
-        },
-    )
-    .await
-}
-
-async fn wait_resolved(stage: &Stage, column: &str) -> Result<()> {
-    wait_for(
-        LIMIT,
-        "the downstream has the column and no lock is left",
-        async || {
-            if !orders::target_has(&stage.playground, column).await.ok()? {
-                return None;
-            }
-            let answer = stage
-                .playground
-                .dmctl(["shard-ddl-lock", TASK])
-                .await
-                .ok()?
-                .json()
-                .ok()?;
-            (answer["result"] == true && answer["locks"].as_array().is_none_or(Vec::is_empty))
-                .then_some(())
-        },
-    )
-    .await
 }
 
 async fn show_columns(stage: &Stage, story: &mut Story) -> Result<()> {
@@ -207,7 +134,7 @@ pub(super) async fn alter_and_kill(stage: &mut Stage, story: &mut Story) -> Resu
     for shard in stage.shards.clone().iter().take(3) {
         alter(stage, story, shard, "coupon").await?;
     }
-    let lock = wait_lock(stage).await?;
+    let lock = migration::wait_lock(&stage.playground, 1).await?;
     story.say("The lock is pending:");
     story.show_command("dmctl shard-ddl-lock", &lock);
     let active = stage.playground.wait_leader(Role::Pessimist, LIMIT).await?;
@@ -231,7 +158,7 @@ pub(super) async fn alter_and_kill(stage: &mut Stage, story: &mut Story) -> Resu
         .name()
         .to_owned();
     story.say(&format!("{heir} has taken over, {} after the kill. It had followed everything, so it loads nothing.", time(takeover)));
-    wait_resolved(stage, "coupon").await?;
+    migration::wait_resolved(&stage.playground, "coupon").await?;
     story.say(&format!(
         "{heir} has finished the job: the lock is resolved, {} after the kill.",
         time(killed.elapsed())
@@ -257,7 +184,8 @@ pub(super) async fn compare(stage: &mut Stage, story: &mut Story) -> Result<Verd
         "The writers have stopped. In all they have inserted {} rows, updated {} and deleted {}.",
         totals.inserted, totals.updated, totals.deleted
     ));
-    let (comparison, took) = caught_up(stage).await?;
+    let (comparison, took) =
+        migration::catch_up(&stage.playground, &stage.shards, CATCH_UP).await?;
     let answer = stage
         .playground
         .dmctl(["query-status", TASK])
@@ -265,7 +193,7 @@ pub(super) async fn compare(stage: &mut Stage, story: &mut Story) -> Result<Verd
         .json()?;
     story.show_command(
         &format!("dmctl query-status {TASK}"),
-        &words::statuses(&answer),
+        &answers::statuses(&answer),
     );
     report(story, &comparison, took);
     Ok(if comparison.difference.is_none() {
@@ -273,24 +201,6 @@ pub(super) async fn compare(stage: &mut Stage, story: &mut Story) -> Result<Verd
     } else {
         Verdict::Different
     })
-}
-
-/// Compares until both sides are equal or the time is over; the last comparison counts.
-async fn caught_up(stage: &Stage) -> Result<(Comparison, Duration)> {
-    let began = Instant::now();
-    let mut last = compare::compare(&stage.playground, &stage.shards).await?;
-    let waited = wait_for(CATCH_UP, "the downstream is equal", async || {
-        if last.difference.is_none() {
-            return Some(());
-        }
-        last = compare::compare(&stage.playground, &stage.shards)
-            .await
-            .ok()?;
-        last.difference.is_none().then_some(())
-    });
-    // That it was in vain shows in the comparison.
-    let _late = waited.await;
-    Ok((last, began.elapsed()))
 }
 
 fn report(story: &mut Story, comparison: &Comparison, took: Duration) {

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-/// `query-status`: a line for each source.
-pub(super) fn statuses(answer: &Value) -> String {
+/// `query-status`: a few lines for each source.
+pub fn statuses(answer: &Value) -> String {
     let mut text = String::new();
     for source in answer["sources"].as_array().into_iter().flatten() {
         let (name, worker) = (
@@ -36,7 +36,7 @@ pub(super) fn statuses(answer: &Value) -> String {
 }
 
 /// The stage of every subtask, as `source: stage unit`; empty when there is none.
-pub(super) fn stages(answer: &Value) -> Vec<String> {
+pub fn stages(answer: &Value) -> Vec<String> {
     let sources = answer["sources"].as_array().into_iter().flatten();
     let stages = sources.flat_map(|source| {
         let name = plain(&source["sourceStatus"]["source"]);
@@ -44,6 +44,15 @@ pub(super) fn stages(answer: &Value) -> Vec<String> {
         tasks.map(move |task| format!("{name}: {} {}", plain(&task["stage"]), plain(&task["unit"])))
     });
     stages.collect()
+}
+
+/// `list-member --worker`: the worker that a source is bound to.
+pub fn bound_worker(answer: &Value, source: &str) -> Option<String> {
+    let members = answer["members"].as_array().into_iter().flatten();
+    let mut workers =
+        members.flat_map(|member| member["worker"]["workers"].as_array().into_iter().flatten());
+    let worker = workers.find(|worker| worker["source"] == source && worker["stage"] == "bound")?;
+    Some(plain(&worker["name"]))
 }
 
 /// Text without its quotes.
