@@ -46,23 +46,17 @@ fn view(status: &Status) -> LeaderView {
     }
 }
 
-/// `/readyz`, and one log line per change.
+/// `/readyz`; readiness itself logs each change once.
 pub(super) fn readiness(ctx: &Context, mut status: watch::Receiver<Status>) {
     let readiness = ctx.readiness().clone();
-    readiness.not_ready(CONDITION, "etcd: the state has not been read yet");
+    readiness.not_ready(CONDITION, status.borrow().troubles.join("; "));
     ctx.spawn("mirror readiness", OnExit::Log, async move {
-        let mut last = None;
         loop {
             let troubles = status.borrow_and_update().troubles.join("; ");
-            if last.as_ref() != Some(&troubles) {
-                if troubles.is_empty() {
-                    tracing::info!("ready");
-                    readiness.ready(CONDITION);
-                } else {
-                    tracing::warn!(cause = troubles, "not ready");
-                    readiness.not_ready(CONDITION, troubles.clone());
-                }
-                last = Some(troubles);
+            if troubles.is_empty() {
+                readiness.ready(CONDITION);
+            } else {
+                readiness.not_ready(CONDITION, troubles);
             }
             if status.changed().await.is_err() {
                 return;
