@@ -1,0 +1,248 @@
+//! Which scenario runs when: small ones first, and those that fill etcd on a cluster that is still empty.
+
+use crate::ballast::Ballast;
+use crate::cli::{Cli, Command, External};
+use crate::cluster::{Cluster, Wanted};
+use crate::memory::{self, Watched};
+use crate::names::Run;
+use crate::report::Report;
+use crate::takeover::{self, Scene, Way};
+use crate::throughput::{self, Shape};
+use crate::worker::Fleet;
+use crate::{Error, Result, World, facts, latency};
+
+/// How much of what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Latency samples; none for no such scenario.
+    pub samples: usize,
+    /// Numbers of sources, ascending.
+    pub sources: Vec<usize>,
+    /// About so many operations per throughput measurement.
+    pub operations: usize,
+    /// Numbers of keys, ascending.
+    pub keys: Vec<usize>,
+    /// Resignations at each number of keys.
+    pub resignations: usize,
+    /// Kills at each number of keys.
+    pub kills: usize,
+}
+
+impl Plan {
+    /// Whether anything is measured by load.
+    fn loads(&self) -> bool {
+        self.samples > 0 || !self.sources.is_empty()
+    }
+
+    /// Whether anything is measured by the number of keys.
+    fn fills(&self) -> bool {
+        !self.keys.is_empty()
+    }
+}
+
+/// Measures what the command line asks for.
+///
+/// # Errors
+/// At the first wrong answer; there are no figures then.
+pub async fn run(cli: &Cli) -> Result<Report> {
+    let plan = cli.amount().plan();
+    match (&cli.command, &cli.external) {
+        (Some(Command::Own(own)), _) => of_own(&own.wanted()?, &plan).await,
+        (None, Some(external)) => of_external(external, &plan).await,
+        (None, None) => Err(Error::Usage(
+            "give --master-addr and --etcd, or the command `self`".to_owned(),
+        )),
+    }
+}
+
+async fn of_own(wanted: &Wanted, plan: &Plan) -> Result<Report> {
+    let mut report = Report::default();
+    // Two clusters, one after the other: memory and keys of the first would be in the figures of the second.
+    if plan.loads() {
+        let mut subject = Subject::own(wanted, &mut report).await?;
+        let measured = by_load(&mut subject, plan, &mut report).await;
+        measured.inspect_err(|_| subject.say_last_words())?;
+    }
+    if plan.fills() {
+        let mut subject = Subject::own(wanted, &mut report).await?;
+        let measured = by_size(&mut subject, plan, &mut report).await;
+        measured.inspect_err(|_| subject.say_last_words())?;
+    }
+    report.limits = limits(wanted.roles.len() > 1);
+    Ok(report)
+}
+
+async fn of_external(external: &External, plan: &Plan) -> Result<Report> {
+    let master = Some(external.master_addr.clone());
+    let world = World::new(Run::of_this_process(), external.etcd.clone(), master).await?;
+    let mut subject = Subject {
+        world,
+        cluster: None,
+        watched: external.pid.clone(),
+    };
+    let mut report = Report {
+        facts: facts::collect(&subject.world).await,
+        ..Report::default()
+    };
+    let measured = async {
+        if plan.fills() {
+            by_size(&mut subject, plan, &mut report).await?;
+        }
+        if plan.loads() {
+            by_load(&mut subject, plan, &mut report).await?;
+        }
+        Ok(())
+    };
+    let measured: Result<()> = measured.await;
+    subject.world.clean_up().await?;
+    measured?;
+    report.limits = limits(true);
+    report.limits.insert(
+        0,
+        "SIGKILL: only processes that bench has started are killed".to_owned(),
+    );
+    Ok(report)
+}
+
+fn data_place(wanted: &Wanted) -> String {
+    match &wanted.etcd_dir {
+        None => {
+            "in memory: no disk slows the bare round trip down, which makes the first aim harder"
+                .to_owned()
+        }
+        Some(dir) => format!("in {}", dir.display()),
+    }
+}
+
+/// What is measured, and what of it is ours to kill.
+#[derive(Debug)]
+struct Subject {
+    world: World,
+    cluster: Option<Cluster>,
+    watched: Vec<Watched>,
+}
+
+impl Subject {
+    async fn own(wanted: &Wanted, report: &mut Report) -> Result<Self> {
+        tracing::info!("starting etcd and the services");
+        let cluster = Cluster::start(wanted).await?;
+        let world =
+            World::new(Run::of_this_process(), vec![cluster.etcd()], cluster.door()).await?;
+        if report.facts.is_empty() {
+            report.facts = facts::collect(&world).await;
+            report
+                .facts
+                .push(("etcd's data".to_owned(), data_place(wanted)));
+        }
+        Ok(Self {
+            world,
+            cluster: Some(cluster),
+            watched: Vec::new(),
+        })
+    }
+
+    fn processes(&mut self) -> Vec<Watched> {
+        let mut all = self.watched.clone();
+        all.extend(
+            self.cluster
+                .as_mut()
+                .map(Cluster::processes)
+                .unwrap_or_default(),
+        );
+        all
+    }
+
+    fn say_last_words(&mut self) {
+        let words = self
+            .cluster
+            .as_mut()
+            .map(Cluster::last_words)
+            .unwrap_or_default();
+        if !words.is_empty() {
+            tracing::error!("{words}");
+        }
+    }
+}
+
+/// Latency, then throughput with more and more sources.
+async fn by_load(subject: &mut Subject, plan: &Plan, report: &mut Report) -> Result<()> {
+    let world = &subject.world;
+    let mut fleet = Fleet::new(world);
+    if plan.samples > 0 {
+        tracing::info!(samples = plan.samples, "measuring latency");
+        fleet.grow(2).await?;
+        let measured = latency::measure(
+            world,
+            &fleet.sources()[..2],
+            plan.samples / 10 + 20,
+            plan.samples,
+        )
+        .await?;
+        report.tables.push(measured.table());
+        report.aims.push(measured.aim());
+    }
+    let mut all = Vec::new();
+    for &count in &plan.sources {
+        let bound_in = fleet.grow(count).await?;
+        tracing::info!(sources = count, ?bound_in, "measuring throughput");
+        for (shape, locks) in [(Shape::OneLock, 1), (Shape::Pairs, count / 2)] {
+            let rounds = (plan.operations / count).clamp(3, 500);
+            let warm = rounds / 10 + 1;
+            let sources = &fleet.sources()[..count];
+            let measured = throughput::measure(world, sources, shape, warm, rounds).await?;
+            tracing::info!(?shape, locks, ddls = measured.ddls, elapsed = ?measured.elapsed, "measured");
+            all.push(measured);
+        }
+    }
+    if !all.is_empty() {
+        report.tables.push(throughput::table(&all));
+    }
+    fleet.leave().await
+}
+
+/// Memory and takeovers with more and more keys.
+async fn by_size(subject: &mut Subject, plan: &Plan, report: &mut Report) -> Result<()> {
+    let mut fleet = Fleet::new(&subject.world);
+    fleet.grow(2).await?;
+    let mut scene = Scene::new(&subject.world, fleet.sources()).await?;
+    scene.warm_up().await?;
+    let mut ballast = Ballast::new(&subject.world);
+    let (mut takeovers, mut memories) = (Vec::new(), Vec::new());
+    for &keys in &plan.keys {
+        tracing::info!(keys, "loading keys");
+        let loaded = ballast.fill_to(keys).await?;
+        takeover::in_line(&subject.world, loaded).await?;
+        scene.warm_up().await?;
+        memories.push(memory::measure(keys, &subject.processes())?);
+        for (way, times) in [(Way::Resign, plan.resignations), (Way::Kill, plan.kills)] {
+            if way == Way::Kill && subject.cluster.is_none() {
+                continue;
+            }
+            tracing::info!(keys, ?way, times, "measuring takeovers");
+            takeovers.push(
+                scene
+                    .measure(subject.cluster.as_mut(), way, keys, loaded, times)
+                    .await?,
+            );
+        }
+    }
+    report.tables.push(takeover::table(&takeovers));
+    report.aims.extend(takeover::aims(&takeovers));
+    if memories.iter().any(|one| !one.resident.is_empty()) {
+        report.tables.push(memory::table(&memories));
+    }
+    fleet.leave().await
+}
+
+fn limits(has_master: bool) -> Vec<String> {
+    let mut limits = vec![
+        "databases: a simulated worker executes a statement in no time, and has no checkpoint to store",
+        "start-task: subtasks are put into etcd as the records that it writes. A master that reads them only when it begins to lead (DM's own) does not see them",
+        "a network: everything is on one machine, so the services, etcd and the simulated workers share its cores",
+        "a worker's connection: simulated workers share eight, and each watches its key all the time instead of anew for each DDL",
+    ];
+    if !has_master {
+        limits.push("registration and bounds: there is no scheduler in this run");
+    }
+    limits.into_iter().map(str::to_owned).collect()
+}

@@ -1,0 +1,133 @@
+//! The scenarios against a real etcd and a pessimist inside the test, and against masters that are wrong.
+
+use std::time::Duration;
+
+use bench::names::Run;
+use bench::throughput::{self, Shape};
+use bench::{Error, World, latency};
+use dm_keyspace::pessimism::{Info, InfoKey, Operation};
+use dm_keyspace::{Member, Role, SourceId};
+use dm_replica::{Replica, Settings};
+use dm_store::{Event, FeedItem, KeyRange, Options, Store};
+use dm_testkit::etcd::RealEtcd;
+use pessimist_svc::machine::{Limits, Pessimist};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+async fn world(etcd: &RealEtcd) -> (World, Vec<SourceId>) {
+    let world = World::new(Run::new("bench"), vec![etcd.endpoint()], None)
+        .await
+        .unwrap();
+    let sources = (0..4).map(|number| world.run().source(number)).collect();
+    (world, sources)
+}
+
+async fn store(etcd: &RealEtcd) -> Store {
+    let endpoints = vec![etcd.endpoint()];
+    Store::connect(&Options {
+        endpoints,
+        ..Options::default()
+    })
+    .await
+    .unwrap()
+}
+
+async fn pessimist(etcd: &RealEtcd) -> JoinHandle<()> {
+    let member = Member::new("p1", "127.0.0.1:9", "test");
+    let machine = Pessimist::new(Limits::default());
+    let replica = Replica::new(
+        Settings::new(Role::Pessimist, member),
+        store(etcd).await,
+        machine,
+    );
+    tokio::spawn(replica.run(CancellationToken::new()))
+}
+
+#[tokio::test]
+async fn a_right_master_is_measured() {
+    let etcd = RealEtcd::start_temp().await.unwrap();
+    let pessimist = pessimist(&etcd).await;
+    let (world, sources) = world(&etcd).await;
+    let measured = latency::measure(&world, &sources[..2], 2, 20)
+        .await
+        .unwrap();
+    assert_eq!(
+        (
+            measured.ddl.from_sent.count(),
+            measured.bare.from_ack.count()
+        ),
+        (20, 20)
+    );
+    assert!(measured.bare.from_sent.p50() > Duration::ZERO);
+    assert!(measured.ddl.from_sent.max() >= measured.ddl.from_sent.p50());
+    for (shape, ddls) in [(Shape::OneLock, 5), (Shape::Pairs, 10)] {
+        let measured = throughput::measure(&world, &sources, shape, 1, 5)
+            .await
+            .unwrap();
+        assert_eq!((measured.sources, measured.ddls), (4, ddls));
+    }
+    world.clean_up().await.unwrap();
+    let left = store(&etcd)
+        .await
+        .snapshot(&KeyRange::prefix("/dm-master/upstream/"))
+        .await
+        .unwrap();
+    assert_eq!(left.entries, []);
+    pessimist.abort();
+}
+
+/// Tells everybody at once to do what `exec` says, whether others have reported or not.
+async fn hasty_master(etcd: &RealEtcd, exec: bool) -> JoinHandle<()> {
+    let store = store(etcd).await;
+    let mut feed = store.feed(KeyRange::prefix(InfoKey::PREFIX));
+    feed.next().await;
+    tokio::spawn(async move {
+        loop {
+            let FeedItem::Batch(batch) = feed.next().await else {
+                continue;
+            };
+            for event in batch.events {
+                let Event::Put(kv) = event else { continue };
+                let info = Info::from_bytes(&kv.value).unwrap();
+                let ddls = info.ddls().to_vec();
+                let order = Operation::new(info.lock_id(), info.task, info.source, ddls, exec);
+                store
+                    .put(order.key().encode(), order.to_bytes(), None)
+                    .await
+                    .unwrap();
+            }
+        }
+    })
+}
+
+#[tokio::test]
+async fn a_master_that_lets_two_sources_execute_gets_no_figures() {
+    let etcd = RealEtcd::start_temp().await.unwrap();
+    let master = hasty_master(&etcd, true).await;
+    let (world, sources) = world(&etcd).await;
+    let refused = latency::measure(&world, &sources[..2], 0, 1)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&refused, Error::Wrong(why) if why.contains("both")),
+        "{}",
+        refused.chain()
+    );
+    master.abort();
+}
+
+#[tokio::test]
+async fn a_master_that_lets_nobody_execute_gets_no_figures() {
+    let etcd = RealEtcd::start_temp().await.unwrap();
+    let master = hasty_master(&etcd, false).await;
+    let (world, sources) = world(&etcd).await;
+    let refused = latency::measure(&world, &sources[..2], 0, 1)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&refused, Error::Wrong(why) if why.contains("told to skip")),
+        "{}",
+        refused.chain()
+    );
+    master.abort();
+}
