@@ -29,7 +29,6 @@ pub struct Builder {
     replicas: usize,
     dir: Option<PathBuf>,
     bin_dir: Option<PathBuf>,
-    template: Option<PathBuf>,
     otlp: Option<String>,
     flags: Vec<String>,
     worker_flags: Vec<String>,
@@ -44,7 +43,6 @@ impl Default for Builder {
             replicas: 2,
             dir: None,
             bin_dir: None,
-            template: None,
             otlp: None,
             flags: Vec::new(),
             worker_flags: Vec::new(),
@@ -88,13 +86,6 @@ impl Builder {
         self
     }
 
-    /// A folder for an initialised database to copy, shared between playgrounds so that later ones start faster.
-    #[must_use]
-    pub fn database_template(mut self, dir: impl Into<PathBuf>) -> Self {
-        self.template = Some(dir.into());
-        self
-    }
-
     /// The OTLP collector that every process sends its spans to.
     #[must_use]
     pub fn otlp(mut self, url: impl Into<String>) -> Self {
@@ -112,7 +103,7 @@ impl Builder {
     #[must_use]
     pub fn keepalive_ttl(mut self, ttl: Duration) -> Self {
         self.worker_flags
-            .push(format!("--keepalive-ttl={}", ttl.as_secs()));
+            .push(format!("--keepalive-ttl={}s", ttl.as_secs()));
         self
     }
 
@@ -184,10 +175,7 @@ impl Builder {
     }
 
     async fn start_databases(&self, root: &Path) -> Result<(Vec<MariaDb>, MariaDb)> {
-        let template = self
-            .template
-            .clone()
-            .unwrap_or_else(|| root.join("mariadb-template"));
+        let template = root.join("mariadb-template");
         let start = |name: String, server_id: u32| {
             let (dir, template) = (root.join(&name), template.clone());
             let options = mariadb::Options {

@@ -17,6 +17,8 @@ pub(crate) use stage::inventory;
 pub struct Options {
     /// Folder to keep everything in; a temporary one by default.
     pub dir: Option<PathBuf>,
+    /// Where the programs are, when not beside the running one.
+    pub bin_dir: Option<PathBuf>,
     /// A collector that gets all spans as well.
     pub otlp: Option<String>,
     /// Rows in each shard at the beginning.
@@ -30,6 +32,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             dir: None,
+            bin_dir: None,
             otlp: None,
             rows: 300,
             pace: Duration::from_millis(15),

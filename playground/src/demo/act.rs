@@ -98,7 +98,10 @@ pub(super) async fn alter_every_shard(stage: &mut Stage, story: &mut Story) -> R
 
 async fn alter(stage: &Stage, story: &mut Story, shard: &Shard, column: &str) -> Result<()> {
     let server = stage.playground.mariadb(shard.server).name();
-    story.say(&format!("{server}: {}", migration::add_column_sql(shard, column)));
+    story.say(&format!(
+        "{server}: {}",
+        migration::add_column_sql(shard, column)
+    ));
     migration::add_column(&stage.playground, shard, column).await?;
     stage.writers()?.use_column(shard, column);
     Ok(())

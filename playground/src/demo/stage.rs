@@ -37,6 +37,9 @@ impl Stage {
         if let Some(dir) = &options.dir {
             builder = builder.dir(dir);
         }
+        if let Some(dir) = &options.bin_dir {
+            builder = builder.bin_dir(dir);
+        }
         let mut playground = builder.start().await?;
         playground.wait_ready().await?;
         story.say("These processes run now, each with its own folder and log:");

@@ -1,1 +1,127 @@
-//! e2e.
+//! What the end-to-end tests have in common: a cluster of the real programs, one at a time on a machine, with the
+//! traces that it sends.
+//!
+//! The programs are built before the first test, as `cargo test` builds only what a test itself is made of and would else run old ones; who
+//! sets `PLAYGROUND_BIN_DIR` has built them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use dm_testkit::otlp::Collector;
+use playground::binaries::BIN_DIR;
+use playground::compare::Difference;
+use playground::orders::{self, Shard};
+use playground::writers::Writers;
+use playground::{Builder, Playground, migration};
+use tokio::sync::{Mutex, MutexGuard};
+
+/// Rows in each shard before the writers begin.
+pub const ROWS: u64 = 40;
+/// Pause of a writer between two transactions.
+pub const PACE: Duration = Duration::from_millis(25);
+/// How long the downstream may need to catch up.
+pub const CATCH_UP: Duration = Duration::from_secs(120);
+/// The shortest lease there is, so that tests need not wait long for one to end.
+pub const SHORT_TTL: Duration = Duration::from_secs(2);
+
+const PROGRAMS: [&str; 6] = [
+    "election-svc",
+    "scheduler-svc",
+    "pessimist-svc",
+    "optimist-svc",
+    "worker-svc",
+    "dmctl",
+];
+
+static ALONE: Mutex<()> = Mutex::const_new(());
+static BUILT: OnceLock<PathBuf> = OnceLock::new();
+
+/// A cluster with the traces that it sends; no other one of this test program runs meanwhile.
+#[derive(Debug)]
+pub struct Environment {
+    /// The cluster.
+    pub playground: Playground,
+    /// Where its spans go.
+    pub collector: Collector,
+    /// The shards, whose tables are there and empty.
+    pub shards: Vec<Shard>,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Environment {
+    /// Starts what the builder says, and waits until all of it is ready.
+    pub async fn start(builder: Builder) -> playground::Result<Self> {
+        let alone = ALONE.lock().await;
+        let collector = Collector::start().await?;
+        let builder = builder.bin_dir(programs()).otlp(collector.endpoint());
+        let mut playground = builder.start().await?;
+        playground.wait_ready().await?;
+        let shards = orders::shards(playground.sources().len(), 2);
+        orders::create(&playground, &shards).await?;
+        Ok(Self {
+            playground,
+            collector,
+            shards,
+            _alone: alone,
+        })
+    }
+
+    /// Fills the shards and keeps writing to them.
+    pub async fn writers(&self) -> playground::Result<Writers> {
+        Writers::start(&self.playground, &self.shards, ROWS, PACE).await
+    }
+
+    /// Adds a column to one shard, and has it written to.
+    pub async fn alter(
+        &self,
+        writers: &Writers,
+        shard: usize,
+        column: &str,
+    ) -> playground::Result<()> {
+        let shard = &self.shards[shard];
+        migration::add_column(&self.playground, shard, column).await?;
+        writers.use_column(shard, column);
+        Ok(())
+    }
+
+    /// Waits for the downstream to be equal; gives the first difference when it does not become so.
+    pub async fn difference(&self) -> playground::Result<Option<Difference>> {
+        let (comparison, _) = migration::catch_up(&self.playground, &self.shards, CATCH_UP).await?;
+        Ok(comparison.difference)
+    }
+}
+
+/// Waits for its turn; for tests that start a cluster by themselves.
+pub async fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().await
+}
+
+/// Where freshly built programs are.
+///
+/// # Panics
+/// When they cannot be built: no test can go on.
+pub fn programs() -> &'static Path {
+    BUILT.get_or_init(|| {
+        if let Some(dir) = std::env::var_os(BIN_DIR) {
+            return dir.into();
+        }
+        let dir = playground::binaries::find(None).expect("this test program has a path");
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut build = Command::new(cargo);
+        build
+            .arg("build")
+            .args(PROGRAMS.iter().flat_map(|program| ["-p", program]));
+        if dir.ends_with("release") {
+            build.arg("--release");
+        }
+        let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status();
+        assert!(
+            built.is_ok_and(|status| status.success()),
+            "cargo build of {} failed",
+            PROGRAMS.join(", ")
+        );
+        dir
+    })
+}
