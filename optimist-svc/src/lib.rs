@@ -10,8 +10,23 @@
 pub mod api;
 pub mod machine;
 
+use dm_keyspace::Role;
+use dm_proto::optimist::optimist_server::OptimistServer;
+use dm_service::replicated::replicate;
+use dm_service::{BoxError, Context, Nothing, Settings};
+
 pub use api::Api;
 pub use machine::Optimist;
+
+/// Runs one replica until the process is asked to stop.
+///
+/// # Errors
+/// When etcd refuses the settings, or a route is taken.
+pub async fn serve(_: Settings<Nothing>, ctx: Context) -> Result<(), BoxError> {
+    let replica = replicate(&ctx, Role::Optimist, Optimist::default(), summary).await?;
+    let api = Api::new(replica.handle, ctx.stopping());
+    ctx.serve(replica.app.grpc(OptimistServer::new(api))).await
+}
 
 /// What `/status` shows of the folded state: counts, and the records that cannot be used.
 #[must_use]

@@ -12,7 +12,24 @@ pub mod machine;
 pub mod metrics;
 pub mod settings;
 
+use dm_keyspace::Role;
+use dm_proto::pessimist::pessimist_server::PessimistServer;
+use dm_service::replicated::replicate;
+use dm_service::{BoxError, Context, Settings};
+
 pub use api::Api;
+
+/// Runs one replica until the process is asked to stop.
+///
+/// # Errors
+/// When etcd refuses the settings, or a route or figure is taken.
+pub async fn serve(settings: Settings<settings::Limits>, ctx: Context) -> Result<(), BoxError> {
+    let machine = machine::Pessimist::new(settings.own.into());
+    let replica = replicate(&ctx, Role::Pessimist, machine, summary).await?;
+    metrics::mirror(&ctx, replica.handle.clone())?;
+    let api = Api::new(replica.handle, settings.own, ctx.stopping());
+    ctx.serve(replica.app.grpc(PessimistServer::new(api))).await
+}
 
 /// What `/status` shows of the folded state: counts, and the records that cannot be used.
 #[must_use]
