@@ -17,9 +17,12 @@ impl Times {
         if self.0.is_none() {
             self.0 = Histogram::new(DIGITS).ok();
         }
-        if let Some(histogram) = &mut self.0 {
-            // A histogram of this kind grows; a time of centuries would be cut.
-            histogram.saturating_record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        if let Some(histogram) = &mut self.0
+            && histogram.record(nanos).is_err()
+        {
+            // It grows as needed; only a time of centuries does not fit, and counts as the longest that does.
+            histogram.saturating_record(nanos);
         }
     }
 
