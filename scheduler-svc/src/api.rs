@@ -33,13 +33,19 @@ pub struct Api {
     channels: Channels,
     workers: Workers,
     limits: Limits,
+    max_txn_ops: usize,
     latches: Latches,
 }
 
 impl Api {
-    /// `channels` lead to the workers and to the leaders of the other roles.
+    /// `channels` lead to the workers and to the leaders of the other roles; `max_txn_ops` is etcd's limit.
     #[must_use]
-    pub fn new(handle: Handle<Scheduler>, channels: Channels, limits: Limits) -> Self {
+    pub fn new(
+        handle: Handle<Scheduler>,
+        channels: Channels,
+        limits: Limits,
+        max_txn_ops: usize,
+    ) -> Self {
         let workers = Workers::new(
             channels.clone(),
             limits.rpc_concurrency.into(),
@@ -50,6 +56,7 @@ impl Api {
             channels,
             workers,
             limits,
+            max_txn_ops,
             latches: Latches::default(),
         }
     }

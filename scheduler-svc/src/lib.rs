@@ -9,6 +9,7 @@ pub mod api;
 pub mod database;
 mod latch;
 pub mod machine;
+mod metrics;
 pub mod settings;
 mod start_time;
 pub mod workers;
@@ -22,13 +23,22 @@ pub use api::Api;
 pub use machine::Scheduler;
 pub use settings::Limits;
 
+use metrics::WorkerStates;
+
 /// A replica of the scheduler: its loop, and its API on the port. Returns when the process was asked to stop.
 ///
 /// # Errors
 /// When etcd's settings are unusable or a part of the process cannot be set up.
 pub async fn serve(settings: Settings<Limits>, ctx: Context) -> Result<(), BoxError> {
-    let replica = replicate(&ctx, Role::Scheduler, Scheduler::default(), summary).await?;
-    let api = Api::new(replica.handle, ctx.channels().clone(), settings.own);
+    let states = WorkerStates::register(ctx.metrics())?;
+    let look = move |scheduler: &Scheduler| {
+        states.show(scheduler);
+        summary(scheduler)
+    };
+    let replica = replicate(&ctx, Role::Scheduler, Scheduler::default(), look).await?;
+    let max_txn_ops = usize::try_from(settings.common.max_txn_ops).unwrap_or(usize::MAX);
+    let channels = ctx.channels().clone();
+    let api = Api::new(replica.handle, channels, settings.own, max_txn_ops);
     ctx.serve(replica.app.grpc(SchedulerServer::new(api))).await
 }
 

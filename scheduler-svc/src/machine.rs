@@ -1,6 +1,6 @@
 //! The scheduler's pure part: sources, workers, bounds, tasks and stages, folded from the feed, and what they call for.
 //!
-//! One [`Subject`] per source. What a source calls for follows from its state alone:
+//! One [`dm_replica::Subject`] per source. What a source calls for follows from its state alone:
 //!
 //! | state of the source | proposal |
 //! |---|---|

@@ -1,8 +1,12 @@
 //! The service as its callers see it: real gRPC, real replicas, an etcd in memory, workers that only say what
 //! they are told in etcd, and a real MariaDB where a database is asked.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[path = "api/kit.rs"]
 mod kit;
+#[path = "api/roles.rs"]
+mod roles;
 #[path = "api/sources.rs"]
 mod sources;
 #[path = "api/status.rs"]

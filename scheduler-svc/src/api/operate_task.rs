@@ -11,11 +11,12 @@ use tracing::instrument;
 use super::verdict::Expected;
 use super::wait::Awaited;
 use super::{Api, Failure, sources, task};
-use crate::machine::request::SubtaskStage;
+use crate::machine::Scheduler;
+use crate::machine::request::{SubtaskStage, groups};
 
 /// An operation that is done by writing stages.
-#[derive(Clone, Copy)]
-enum Operation {
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Operation {
     Set(SubtaskStage),
     Delete,
 }
@@ -67,13 +68,7 @@ impl Api {
         let operation = Operation::of(request.op())?;
         {
             let _latched = self.latches.take(&name, operation.latch_name())?;
-            let (task, sources) = (name.clone(), sources.clone());
-            self.handle
-                .write(move |m| match operation {
-                    Operation::Set(stage) => m.set_stage(stage, &task, &sources),
-                    Operation::Delete => m.remove_subtasks(&task, &sources),
-                })
-                .await?;
+            self.write_stages(operation, &name, &sources).await?;
         }
         let entries = self
             .wait_for(&operation.expected(&name), Awaited::all(sources))
@@ -87,6 +82,29 @@ impl Api {
             msg: String::new(),
             sources: entries,
         })
+    }
+
+    /// In one transaction as far as etcd's limit allows. Everything is checked before the first one is sent; the
+    /// request can be repeated if a later one fails.
+    pub(super) async fn write_stages(
+        &self,
+        operation: Operation,
+        name: &TaskName,
+        sources: &[SourceId],
+    ) -> Result<(), Failure> {
+        let plan = move |m: &Scheduler, task: &TaskName, sources: &[SourceId]| match operation {
+            Operation::Set(stage) => m.set_stage(stage, task, sources),
+            Operation::Delete => m.remove_subtasks(task, sources),
+        };
+        let (task, all) = (name.clone(), sources.to_vec());
+        self.handle
+            .read(move |m, _| plan(m, &task, &all).map(|_| ()))
+            .await??;
+        for group in groups(sources, self.max_txn_ops) {
+            let task = name.clone();
+            self.handle.write(move |m| plan(m, &task, &group)).await?;
+        }
+        Ok(())
     }
 
     /// The named sources, else all that the task has.

@@ -75,10 +75,9 @@ impl Api {
 
 /// The text of the error is DM's own and has no code.
 fn inquiry(m: &Scheduler, name: &TaskName, named: &[SourceId]) -> Result<Inquiry, String> {
-    let known: BTreeSet<&SourceId> = m.source_ids().collect();
     let missing: Vec<&str> = named
         .iter()
-        .filter(|id| !known.contains(id))
+        .filter(|id| m.source_config(id).is_none())
         .map(SourceId::as_str)
         .collect();
     if !missing.is_empty() {
@@ -101,15 +100,14 @@ fn inquiry(m: &Scheduler, name: &TaskName, named: &[SourceId]) -> Result<Inquiry
         .iter()
         .flat_map(|id| rows_of(m, id, !named.is_empty()))
         .collect();
-    let is_wanted = |id: &SourceId| name.is_empty() && (named.is_empty() || named.contains(id));
-    let subtasks = m
-        .subtasks()
-        .filter(|(id, _)| is_wanted(id))
-        .map(|(id, task)| (id.clone(), task.clone()));
-    Ok(Inquiry {
-        rows,
-        subtasks: subtasks.collect(),
-    })
+    // With a task's name only those are shown that were asked about.
+    let mut subtasks = Vec::new();
+    if name.is_empty() {
+        let is_wanted = |id: &SourceId| named.is_empty() || named.contains(id);
+        let all = m.subtasks().filter(|(id, _)| is_wanted(id));
+        subtasks.extend(all.map(|(id, task)| (id.clone(), task.clone())));
+    }
+    Ok(Inquiry { rows, subtasks })
 }
 
 /// Relay workers are asked only about sources that the user has named.

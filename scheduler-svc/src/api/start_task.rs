@@ -6,11 +6,12 @@ mod generate;
 use std::collections::BTreeSet;
 
 use dm_errors::DmError;
-use dm_keyspace::TaskName;
+use dm_keyspace::{SourceId, TaskName};
 use dm_proto::pb;
 use dm_task::{SubtaskConfig, TaskConfig};
 use tracing::instrument;
 
+use super::operate_task::Operation;
 use super::verdict::Expected;
 use super::wait::{Awaited, entry};
 use super::{Api, Failure};
@@ -65,7 +66,7 @@ impl Api {
             if request.remove_meta {
                 self.remove_meta(&config).await?;
             }
-            self.handle.write(move |m| m.start_task(&task)).await?;
+            self.add_subtasks(task).await?;
         }
         let expected = Expected::Stage {
             task: name.to_string(),
@@ -83,6 +84,35 @@ impl Api {
             sources: entries,
             check_result: String::new(),
         })
+    }
+
+    /// In one transaction as far as etcd's limit allows. Everything is checked before the first one is sent; what
+    /// was added is taken back when a later one fails.
+    async fn add_subtasks(&self, mut task: NewTask) -> Result<(), Failure> {
+        let whole = task.clone();
+        let existing = self
+            .handle
+            .read(move |m, _| m.start_task(&whole).map(|_| m.sources_of_task(&whole.name)))
+            .await??;
+        task.subtasks
+            .retain(|subtask| !existing.contains(&subtask.source));
+        let name = task.name.clone();
+        let mut added: Vec<SourceId> = Vec::new();
+        for part in task.parts(self.max_txn_ops) {
+            let sources: Vec<SourceId> = part.subtasks.iter().map(|s| s.source.clone()).collect();
+            if let Err(error) = self.handle.write(move |m| m.start_task(&part)).await {
+                self.take_back(&name, &added).await;
+                return Err(error.into());
+            }
+            added.extend(sources);
+        }
+        Ok(())
+    }
+
+    async fn take_back(&self, name: &TaskName, added: &[SourceId]) {
+        if let Err(failure) = self.write_stages(Operation::Delete, name, added).await {
+            tracing::error!(dm.task = %name, ?failure, "a task stays started for some of its sources");
+        }
     }
 
     /// As in DM, the file is checked and nothing is changed.

@@ -14,7 +14,7 @@ use std::fmt::Display;
 use dm_errors::{Code, DmError, List};
 
 pub use sources::{NewSource, SourceRemoved};
-pub use tasks::{CliArgs, NewSubtask, NewTask, SubtaskStage};
+pub use tasks::{CliArgs, NewSubtask, NewTask, SubtaskStage, groups};
 
 /// An error about one name.
 fn about(code: Code, name: impl Display) -> DmError {

@@ -10,6 +10,8 @@ use dm_keyspace::{
 use dm_proto::pb;
 use dm_proto::pb::worker_server::{Worker, WorkerServer};
 use dm_proto::scheduler::scheduler_client::SchedulerClient;
+use dm_task::SourceConfig;
+use dm_testkit::mariadb::{self, MariaDb};
 use dm_testkit::memory::MemoryEtcd;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -19,6 +21,16 @@ use tonic::{Request, Response, Status};
 
 /// How long a test waits for what must happen.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+
+/// A server of its own for a test. All start from one prepared data folder, as initialising one takes long.
+pub(crate) async fn database(name: &str) -> MariaDb {
+    let template = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("mariadb-template");
+    let options = mariadb::Options {
+        template: Some(template),
+        ..mariadb::Options::new(1)
+    };
+    MariaDb::start_temp(name, options).await.unwrap()
+}
 
 /// Etcd and one or more replicas, ended when it is dropped.
 pub(crate) struct Cluster {
@@ -88,9 +100,12 @@ impl Cluster {
 
     /// A source that no database stands behind.
     pub(crate) fn source(&self, id: &str) {
+        let yaml = format!("source-id: {id}\nfrom: {{host: 127.0.0.1, port: 1, user: u}}\n");
+        let mut config = SourceConfig::from_yaml("", &yaml).unwrap();
+        config.complete("mysql", 1);
         self.etcd.put(
             SourceConfigKey { source: id.into() }.encode(),
-            format!("source-id = \"{id}\"\n"),
+            config.to_toml().unwrap(),
         );
     }
 

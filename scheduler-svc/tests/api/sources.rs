@@ -5,7 +5,7 @@ use dm_proto::pb::{self, SourceOp};
 use dm_task::SourceConfig;
 use dm_testkit::mariadb::{self, MariaDb};
 
-use crate::kit::Cluster;
+use crate::kit::{Cluster, database};
 
 fn config(id: &str, db: &MariaDb) -> String {
     let (port, user, password) = (db.port(), mariadb::USER, db.password());
@@ -60,9 +60,7 @@ fn rows(answer: &pb::OperateSourceResponse) -> Vec<String> {
 
 #[tokio::test]
 async fn a_source_is_created_completed_from_its_server_bound_shown_and_stopped() {
-    let db = MariaDb::start_temp("source", mariadb::Options::new(1))
-        .await
-        .unwrap();
+    let db = database("source").await;
     let mut cluster = Cluster::start().await;
     let unbound = operate(&mut cluster, create(vec![config("s0", &db)], "")).await;
     let no_worker = "true s0  source is added but there is no free worker to bound";

@@ -1,14 +1,15 @@
 //! A task from start to stop: real databases, workers that follow etcd.
 
 use dm_keyspace::{
-    Campaign, LeaderKey, LeaseId, Role, SourceConfigKey, SubtaskKey, SubtaskStageKey,
+    Campaign, LeaderKey, LeaseId, LoadTaskKey, Role, SourceConfigKey, SubtaskKey, SubtaskStageKey,
     TaskCliArgsKey,
 };
 use dm_proto::pb::{self, TaskOp};
 use dm_task::SubtaskConfig;
 use dm_testkit::mariadb::{self, MariaDb};
 
-use crate::kit::{Cluster, Fake};
+use crate::kit::{Cluster, Fake, database};
+use crate::roles::Leaders;
 
 fn task(name: &str, sources: &[&str], db: &MariaDb) -> String {
     let (port, user, password) = (db.port(), mariadb::USER, db.password());
@@ -66,9 +67,7 @@ fn rows(result: bool, msg: &str, sources: &[pb::CommonWorkerResponse]) -> Vec<St
 
 /// Two bound sources on one server, which is the target as well.
 async fn two_sources() -> (Cluster, MariaDb, [Fake; 2]) {
-    let db = MariaDb::start_temp("task", mariadb::Options::new(1))
-        .await
-        .unwrap();
+    let db = database("task").await;
     let mut cluster = Cluster::start().await;
     let workers = [cluster.worker("w1").await, cluster.worker("w2").await];
     let (port, user, password) = (db.port(), mariadb::USER, db.password());
@@ -310,4 +309,87 @@ async fn a_start_time_is_stored_with_the_task() {
         answer.msg
     );
     assert_eq!(cluster.keys(SourceConfigKey::PREFIX), 2);
+}
+
+#[tokio::test]
+async fn a_task_of_more_sources_than_fit_into_one_transaction_is_started_and_stopped_whole() {
+    let db = database("many").await;
+    let mut cluster = Cluster::start().await;
+    let mut workers = Vec::new();
+    let names: Vec<String> = (100..200).map(|n| format!("s{n}")).collect();
+    for name in &names {
+        cluster.source(name);
+        workers.push(cluster.worker(&name.replace('s', "w")).await);
+    }
+    let bounds: Vec<String> = names
+        .iter()
+        .map(|name| format!("{}-{name}", name.replace('s', "w")))
+        .collect();
+    cluster.bounds(&bounds.join(" ")).await;
+    let sources: Vec<&str> = names.iter().map(String::as_str).collect();
+    let request = pb::StartTaskRequest {
+        task: task("t", &sources, &db),
+        ..Default::default()
+    };
+    let answer = start(&mut cluster, request).await;
+    assert!(answer.result, "{}", answer.msg);
+    assert!(
+        answer.sources.iter().all(|s| s.result) && answer.sources.len() == 100,
+        "{:?}",
+        answer.sources
+    );
+    for op in [TaskOp::Pause, TaskOp::Delete] {
+        let answer = operate(&mut cluster, op, "t", &[]).await;
+        assert!(
+            answer.sources.iter().all(|s| s.result) && answer.sources.len() == 100,
+            "{:?}",
+            answer.sources
+        );
+    }
+    assert_eq!(cluster.keys(SubtaskStageKey::PREFIX), 0);
+}
+
+#[tokio::test]
+async fn remove_meta_leaves_nothing_of_an_earlier_run() {
+    let (mut cluster, db, _workers) = two_sources().await;
+    let leaders = Leaders::start(&cluster.etcd).await;
+    db.exec("CREATE DATABASE dm_meta").await.unwrap();
+    for table in ["t_syncer_checkpoint", "t_onlineddl", "u_syncer_checkpoint"] {
+        db.exec(&format!("CREATE TABLE dm_meta.{table} (id INT)"))
+            .await
+            .unwrap();
+    }
+    let load = LoadTaskKey {
+        task: "t".into(),
+        source: "s1".into(),
+    }
+    .encode();
+    cluster.etcd.put(load.clone(), r#""w1""#);
+    let request = pb::StartTaskRequest {
+        task: task("t", &["s1"], &db),
+        remove_meta: true,
+        ..Default::default()
+    };
+    let answer = start(&mut cluster, request.clone()).await;
+    assert_eq!(
+        rows(answer.result, &answer.msg, &answer.sources),
+        ["true s1 w1"]
+    );
+    assert_eq!(leaders.asked(), ["pessimist t", "optimist t"]);
+    assert_eq!(cluster.keys(&load), 0);
+    let left = db
+        .query("SELECT table_name FROM information_schema.tables WHERE table_schema = 'dm_meta'")
+        .await;
+    assert_eq!(left.unwrap(), [[Some("u_syncer_checkpoint".to_owned())]]);
+
+    let again = start(&mut cluster, request).await;
+    assert!(
+        !again.result && again.msg.contains("while remove-meta is true: "),
+        "{}",
+        again.msg
+    );
+    assert_eq!(leaders.asked().len(), 2);
+    let stopped = operate(&mut cluster, TaskOp::Delete, "t", &[]).await;
+    assert!(stopped.result, "{}", stopped.msg);
+    assert_eq!(leaders.asked()[2..], ["optimist t"]);
 }

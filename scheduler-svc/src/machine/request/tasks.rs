@@ -55,6 +55,35 @@ pub struct NewTask {
     pub removes_meta: bool,
 }
 
+impl NewTask {
+    /// Operations that every subtask takes at most: configuration, stage, validator stage, the source's
+    /// configuration, argument, import status.
+    const PER_SUBTASK: usize = 6;
+    /// What is written once, with room for the fence.
+    const ONCE: usize = 6;
+
+    /// The task in parts that each fit into one transaction of `max_operations`. What belongs to the task as a
+    /// whole, the removal of old records, is in the first one.
+    #[must_use]
+    pub fn parts(self, max_operations: usize) -> Vec<Self> {
+        let size = (max_operations.saturating_sub(Self::ONCE) / Self::PER_SUBTASK).max(1);
+        let part = |(at, subtasks): (usize, &[NewSubtask])| Self {
+            subtasks: subtasks.to_vec(),
+            removes_meta: self.removes_meta && at == 0,
+            ..self.clone()
+        };
+        self.subtasks.chunks(size).enumerate().map(part).collect()
+    }
+}
+
+/// Sources in groups whose stages can be written or removed in one transaction of `max_operations`.
+#[must_use]
+pub fn groups(sources: &[SourceId], max_operations: usize) -> Vec<Vec<SourceId>> {
+    // Configuration, stage and validator stage of each.
+    let size = (max_operations.saturating_sub(2) / 3).max(1);
+    sources.chunks(size).map(<[SourceId]>::to_vec).collect()
+}
+
 /// The stages that a request may give a subtask.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SubtaskStage {
@@ -74,7 +103,8 @@ impl From<SubtaskStage> for Stage {
 }
 
 impl Scheduler {
-    /// Adds the subtasks that are not there yet, running, all in one transaction with the task's arguments.
+    /// Adds the subtasks that are not there yet, running, all in one transaction with the task's arguments. A task
+    /// of more sources than fit is started in [`NewTask::parts`].
     ///
     /// # Errors
     /// 46014 when all of them exist (or any, with a physical import or `removes_meta`), 46009 when a source has
