@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use axum::body::Body;
 use dm_keyspace::Role;
 use dm_service::client::{Channel, Channels};
-use dm_service::layers::forward::{self, Forward, NOT_LEADER};
+use dm_service::layers::forward::{self, Forward, NOT_LEADER, Peers, STALE_READ};
 use dm_service::{Context, LeaderView};
 use futures::future::{BoxFuture, FutureExt};
 use http::uri::PathAndQuery;
@@ -62,14 +62,36 @@ impl ToRoles {
         path: &str,
         mut request: Request<Body>,
     ) -> Response<Body> {
+        let is_stale = request
+            .headers()
+            .get(STALE_READ)
+            .is_some_and(|v| v.as_bytes() == b"true");
         let (Some(way), Ok(path)) = (self.ways.get(&role), path.parse::<PathAndQuery>()) else {
             return Status::internal(format!("no way to {path} of {role}")).into_http();
         };
         *request.uri_mut() = Uri::from(path);
+        if is_stale {
+            return self.send_to_anyone(role, request).await;
+        }
         match way.clone().oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         }
+    }
+
+    /// A stale read needs no leader: any replica answers it from its own fold.
+    async fn send_to_anyone(&self, role: Role, request: Request<Body>) -> Response<Body> {
+        let Some(addr) = self.views.anyone(role).await else {
+            let text = format!("{NOT_LEADER}, RawCause: no replica of {role} is known");
+            return Status::unavailable(text).into_http();
+        };
+        let (mut head, body) = request.into_parts();
+        head.headers.remove(http::header::HOST);
+        head.extensions = http::Extensions::new();
+        head.version = http::Version::HTTP_2;
+        let request = Request::from_parts(head, tonic::body::Body::new(body));
+        let answer = self.channels.send(&addr, request).await;
+        answer.unwrap_or_else(Status::into_http)
     }
 
     /// A channel to the leader of `role`, for calls that are made here and not just passed on.

@@ -11,7 +11,10 @@ use crate::machine::Cluster;
 
 /// The leader of each role, as it changes.
 #[derive(Clone, Debug)]
-pub(crate) struct Views(BTreeMap<Role, watch::Receiver<LeaderView>>);
+pub(crate) struct Views {
+    leaders: BTreeMap<Role, watch::Receiver<LeaderView>>,
+    handle: Handle<Cluster>,
+}
 
 impl Views {
     /// Follows the fold of `handle` until the process stops.
@@ -23,6 +26,10 @@ impl Views {
                 ((role, sender), (role, receiver))
             })
             .unzip();
+        let views = Self {
+            leaders: receivers,
+            handle: handle.clone(),
+        };
         ctx.spawn("follow the leaders", OnExit::Fatal, async move {
             let mut status = handle.status();
             loop {
@@ -41,15 +48,28 @@ impl Views {
                 }
             }
         });
-        Self(receivers)
+        views
     }
 
     /// The leader of one role.
     pub(crate) fn of(&self, role: Role) -> watch::Receiver<LeaderView> {
-        self.0
+        self.leaders
             .get(&role)
             .cloned()
             .unwrap_or_else(|| watch::channel(LeaderView::Unknown).1)
+    }
+}
+
+impl Views {
+    /// The address of any living replica of a role, the leader's if there is one.
+    pub(crate) async fn anyone(&self, role: Role) -> Option<String> {
+        let found = self.handle.read_stale(move |cluster, _| {
+            let line = cluster.line(role)?;
+            let leader = line.leader().map(|leader| leader.campaign.addr.clone());
+            let member = || Some(line.members().next()?.1.member.addr.clone());
+            leader.or_else(member)
+        });
+        found.await.ok().flatten()
     }
 }
 

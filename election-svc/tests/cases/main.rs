@@ -1,0 +1,40 @@
+//! The behaviour cases of an election that DM's clients can tell apart, numbered 1 to 61.
+//!
+//! A test is named for its case. Where the rule lives below this service, the test stands there:
+//!
+//! | case | what | test |
+//! |---|---|---|
+//! | 3 | takeover after a graceful stop | `dm-replica`: `takeover_after_a_graceful_stop_reads_nothing_again`; here too |
+//! | 4 | key of a member that is gone for good | `dm-replica`: `restarted_process_replaces_its_former_life_at_once`, `what_a_dead_leader_left_undone_is_done_by_the_next` |
+//! | 8, 22 | a follower leaves the line | `dm-replica`: the moves in `line/tests.rs`; here too |
+//! | 16 | foreign keys | `dm-replica`: `foreign_keys_beside_the_election_change_nothing` |
+//! | 18 | compaction | `dm-replica`: `compaction_under_the_watch_does_not_cost_the_lead` |
+//! | 28 | resigning twice | `dm-replica`: `resigning_twice_moves_the_lead_once`; here with an eviction |
+//! | 38 | deposed leader, write in flight | `dm-replica`: `deposed_leader_that_has_not_noticed_cannot_commit` |
+//! | 43, 44 | keys of the old layout | also the machine's own tests, `machine/tests.rs` |
+//!
+//! Not here, since they are about what this service does not have:
+//!
+//! | case | why |
+//! |---|---|
+//! | 6, 7 | an election object that is closed twice, a client that is closed under it: there is no such object; an etcd that is away is `case_12` |
+//! | 31, 33 | scheduler, pessimist and optimist are processes of their own: no component is started or closed with the lead, and none can fail to |
+//! | 40 | the worker gauges are the scheduler's; terms and lead of each role are in `case_40` |
+//! | 57, 58 | joining an embedded etcd: members register under a lease, there is nothing to join and no 38040 |
+//! | 59 | quorum of an embedded etcd: it is etcd's own, which stands outside |
+//!
+//! Not covered: 51 (the OpenAPI proxy: there is no OpenAPI), 52 (a list of masters is a matter of `dmctl`), the worker's half of 60.
+//!
+//! Told apart from DM on purpose: `OperateLeader` concerns the leaders of all four roles and not the member
+//! that is asked (21, 23, 24, 27 are tested by name through `dm.election.v1`), and a member that was stopped is no member any
+//! more, so that `offline-member` has nothing to remove (55).
+
+mod bootstrap;
+mod evictions;
+mod gateway;
+mod leadership;
+mod members;
+mod passed;
+mod routing;
+mod support;
+mod traced;
