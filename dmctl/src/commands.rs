@@ -1,0 +1,158 @@
+//! The commands, one module per family, and what they share.
+
+mod batch;
+mod lock;
+mod member;
+mod source;
+mod status;
+mod task;
+mod tls_content;
+
+use std::time::Duration;
+
+use dm_task::TaskConfig;
+use tracing::Instrument;
+
+use crate::Streams;
+use crate::cli::{Command, LockAction, SEE_OUTPUT, wrong_arguments};
+use crate::connection::Connection;
+use crate::error::Error;
+use crate::telemetry::span_of;
+
+/// What stays the same from one command to the next.
+#[derive(Debug)]
+pub struct Session {
+    /// To a master.
+    pub connection: Connection,
+    /// Limit of calls that read.
+    pub rpc_timeout: Duration,
+    /// Span that the commands' spans are put under.
+    pub traceparent: Option<String>,
+}
+
+/// One command on its way.
+struct Job<'a> {
+    session: &'a Session,
+    streams: &'a mut Streams,
+    sources: Vec<String>,
+}
+
+impl Session {
+    /// Runs one command, prints its answer, and says whether the answer is a good one.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn run(
+        &self,
+        command: &Command,
+        sources: Vec<String>,
+        streams: &mut Streams,
+    ) -> Result<bool, Error> {
+        let span = span_of(name(command), self.traceparent.as_deref());
+        let job = Job {
+            session: self,
+            streams,
+            sources,
+        };
+        let outcome = job.run(command).instrument(span.clone()).await;
+        match &outcome {
+            Ok(true) => {}
+            Ok(false) => dm_trace::mark_failed(&span, "the answer says that something failed"),
+            Err(error) => dm_trace::mark_failed(&span, error.to_string()),
+        }
+        outcome
+    }
+}
+
+impl Job<'_> {
+    async fn run(mut self, command: &Command) -> Result<bool, Error> {
+        let path = [name(command)];
+        match command {
+            Command::StartTask(start) => task::start(&mut self, start).await,
+            Command::StopTask(args) => task::operate(&mut self, &task::STOP, args).await,
+            Command::PauseTask(args) => task::operate(&mut self, &task::PAUSE, args).await,
+            Command::ResumeTask(args) => task::operate(&mut self, &task::RESUME, args).await,
+            Command::QueryStatus(query) => status::query(&mut self, query).await,
+            Command::OperateSource(operate) => source::operate(&mut self, operate).await,
+            Command::ShardDdlLock(lock) => match &lock.action {
+                None => lock::show(&mut self, &path, &lock.args).await,
+                Some(LockAction::Unlock(_)) if !lock.args.is_empty() => {
+                    Err(wrong_arguments(&path, SEE_OUTPUT))
+                }
+                Some(LockAction::Unlock(unlock)) => {
+                    lock::unlock(&mut self, &["shard-ddl-lock", "unlock"], unlock).await
+                }
+            },
+            Command::ShowDdlLocks(show) => lock::show(&mut self, &path, &show.args).await,
+            Command::UnlockDdlLock(unlock) => lock::unlock(&mut self, &path, unlock).await,
+            Command::ListMember(list) => member::list(&mut self, list).await,
+            Command::OperateLeader(operate) => {
+                member::operate_leader(&mut self, &operate.args).await
+            }
+            Command::TransferLeader(to) => member::transfer_leader(&mut self, &to.args).await,
+        }
+    }
+
+    /// Prints an answer as JSON.
+    fn print<M: prost::Message + prost::Name>(&mut self, message: &M) {
+        let text = dm_proto::json::print(message);
+        self.streams.say(&text);
+    }
+}
+
+fn name(command: &Command) -> &'static str {
+    match command {
+        Command::StartTask(_) => "start-task",
+        Command::StopTask(_) => "stop-task",
+        Command::PauseTask(_) => "pause-task",
+        Command::ResumeTask(_) => "resume-task",
+        Command::QueryStatus(_) => "query-status",
+        Command::OperateSource(_) => "operate-source",
+        Command::ShardDdlLock(_) => "shard-ddl-lock",
+        Command::ShowDdlLocks(_) => "show-ddl-locks",
+        Command::UnlockDdlLock(_) => "unlock-ddl-lock",
+        Command::ListMember(_) => "list-member",
+        Command::OperateLeader(_) => "operate-leader",
+        Command::TransferLeader(_) => "transfer-leader",
+    }
+}
+
+fn read_file(path: &str) -> Result<String, Error> {
+    std::fs::read_to_string(path)
+        .map_err(|error| Error::Other(format!("error in get file content: {path}: {error}")))
+}
+
+/// The task that an argument means: the one in the file if it is a good task file, else the one of that name.
+fn task_name(argument: &str) -> String {
+    let is_file = argument.ends_with(".yaml") || argument.ends_with(".yml");
+    let config = is_file
+        .then(|| read_file(argument).ok())
+        .flatten()
+        .and_then(|text| TaskConfig::from_yaml(argument, &text).ok());
+    config.map_or_else(|| argument.to_owned(), |config| config.name)
+}
+
+/// None or one argument is a task; more are refused with the usage text.
+fn at_most_one_task(path: &[&str], args: &[String]) -> Result<Option<String>, Error> {
+    match args {
+        [] => Ok(None),
+        [task] => Ok(Some(task_name(task))),
+        _ => Err(wrong_arguments(path, SEE_OUTPUT)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_no_good_task_is_taken_as_a_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.yaml");
+        std::fs::write(&path, "name: orders\nnonsense: 1\n").unwrap();
+        let path = path.to_str().unwrap();
+        assert_eq!(task_name(path), path);
+        assert_eq!(task_name("missing.yml"), "missing.yml");
+        assert_eq!(task_name("orders"), "orders");
+    }
+}

@@ -1,0 +1,159 @@
+//! `start-task`, `stop-task`, `pause-task`, `resume-task`.
+
+use dm_proto::pb;
+use dm_task::TaskConfig;
+
+use super::{Job, at_most_one_task, batch, read_file, tls_content};
+use crate::cli::{OperateTask, SEE_OUTPUT, StartTask, wrong_arguments};
+use crate::connection;
+use crate::error::Error;
+
+/// A command that is one operation of `OperateTask`.
+pub(super) struct Operation {
+    pub(super) command: &'static str,
+    pub(super) op: pb::TaskOp,
+    verb: &'static str,
+}
+
+pub(super) const STOP: Operation = Operation {
+    command: "stop-task",
+    op: pb::TaskOp::Delete,
+    verb: "delete",
+};
+pub(super) const PAUSE: Operation = Operation {
+    command: "pause-task",
+    op: pb::TaskOp::Pause,
+    verb: "pause",
+};
+pub(super) const RESUME: Operation = Operation {
+    command: "resume-task",
+    op: pb::TaskOp::Resume,
+    verb: "resume",
+};
+
+const CONFLICT: &str = "The behaviour of `is-sharding` and `shard-mode` is conflicting. \
+`is-sharding` is deprecated, please use `shard-mode` only.";
+
+/// In a message with this text the results of a check are printed as they are, so that they can be read.
+const CHECK_FAILED: &str = "fail to check synchronization configuration with type";
+
+pub(super) async fn start(job: &mut Job<'_>, start: &StartTask) -> Result<bool, Error> {
+    let [path] = start.args.as_slice() else {
+        return Err(wrong_arguments(&["start-task"], SEE_OUTPUT));
+    };
+    let text = read_file(path)?;
+    let config = TaskConfig::from_yaml(path, &text)?;
+    if is_contradictory(&text, &config) {
+        job.streams.say(CONFLICT);
+        return Err(Error::Other(SEE_OUTPUT.to_owned()));
+    }
+    let security = config.target_database.security.as_ref();
+    let task = match tls_content::embed(&text, "target-database", security) {
+        Ok(Some(embedded)) => {
+            TaskConfig::from_yaml(path, &embedded)?;
+            embedded
+        }
+        Ok(None) => text,
+        Err(error) => {
+            job.streams.complain(&format!("[warn] {error}"));
+            text
+        }
+    };
+    let request = pb::StartTaskRequest {
+        task,
+        sources: job.sources.clone(),
+        remove_meta: start.remove_meta,
+        start_time: start.start_time.clone(),
+    };
+    let connection = &job.session.connection;
+    let answer = connection
+        .call(request, None, |channel, request| async {
+            connection::master(channel).start_task(request).await
+        })
+        .await?;
+    let printed = shown(&answer);
+    job.streams.say(&printed);
+    Ok(answer.result && all(&answer.sources))
+}
+
+pub(super) async fn operate(
+    job: &mut Job<'_>,
+    operation: &Operation,
+    args: &OperateTask,
+) -> Result<bool, Error> {
+    let Some(name) = at_most_one_task(&[operation.command], &args.args)? else {
+        return batch::operate(job, operation, args.batch_size).await;
+    };
+    let answer = send(job, operation, name.clone()).await;
+    let answer = answer.inspect_err(|_| {
+        let note = format!("can not {} task {name}", operation.verb);
+        job.streams.say(&note);
+    })?;
+    job.print(&answer);
+    Ok(answer.result && all(&answer.sources))
+}
+
+pub(super) async fn send(
+    job: &Job<'_>,
+    operation: &Operation,
+    name: String,
+) -> Result<pb::OperateTaskResponse, Error> {
+    // All tasks of a source: the operation still is about the source alone.
+    let request = pb::OperateTaskRequest {
+        op: operation.op.into(),
+        name,
+        sources: job.sources.clone(),
+    };
+    let connection = &job.session.connection;
+    connection
+        .call(request, None, |channel, request| async {
+            connection::master(channel).operate_task(request).await
+        })
+        .await
+}
+
+/// Whether every source has done it.
+pub(super) fn all(sources: &[pb::CommonWorkerResponse]) -> bool {
+    sources.iter().all(|source| source.result)
+}
+
+/// Both keys are given, and one says that there are shards while the other says that there are none.
+fn is_contradictory(text: &str, config: &TaskConfig) -> bool {
+    let of = |key| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(key)?.trim_start().strip_prefix(':'))
+            .map(plain)
+    };
+    let says_no = of("is-sharding")
+        .is_some_and(|value| ["false", "no", "off", "n"].contains(&value.to_lowercase().as_str()));
+    let names_none = of("shard-mode").is_some_and(str::is_empty);
+    (says_no && !config.shard_mode.is_empty()) || (names_none && config.is_sharding)
+}
+
+/// A scalar of one line without its comment and quotes.
+fn plain(value: &str) -> &str {
+    let value = value.split(" #").next().unwrap_or_default();
+    value.trim().trim_matches(['"', '\''])
+}
+
+/// The answer as JSON, except that the results of a failed check are put in as they are: they have lines.
+fn shown(answer: &pb::StartTaskResponse) -> String {
+    if !answer.check_result.contains(CHECK_FAILED) {
+        return dm_proto::json::print(answer);
+    }
+    const PLACE: &str = "the results of the check";
+    let mut without = answer.clone();
+    PLACE.clone_into(&mut without.check_result);
+    let json = dm_proto::json::print(&without);
+    let check = answer
+        .check_result
+        .replacen("detail: {", "   \tdetail: {", 1);
+    // The last one: a message may hold the same words.
+    match json.rsplit_once(PLACE) {
+        Some((before, after)) => format!("{before}{check}{after}"),
+        None => json,
+    }
+}
+
+#[cfg(test)]
+mod tests;
