@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use dm_keyspace::Role;
 
 use crate::cluster::Wanted;
-use crate::memory::Watched;
+use crate::cpu::Watched;
 use crate::suite::Plan;
 use crate::{Error, Result};
 

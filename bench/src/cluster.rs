@@ -9,9 +9,9 @@ use dm_testkit::process::{Process, Spec};
 use dm_testkit::{free_port, scratch};
 use tempfile::TempDir;
 
+use crate::cpu::Watched;
 use crate::error::within;
 use crate::leader::describe;
-use crate::memory::Watched;
 use crate::{Error, Result};
 
 /// How long a start may take on a busy machine.

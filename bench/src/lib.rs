@@ -7,7 +7,7 @@
 //! | [`latency`] | info put -> operation put, beside the bare round trip of [`bare`], sample by sample in turn |
 //! | [`throughput`] | shard DDLs per second, by number of sources |
 //! | [`takeover`] | how long a shard DDL waits when the leader resigns or is killed, by number of keys in etcd |
-//! | [`memory`] | resident memory of each process, by number of keys in etcd |
+//! | [`memory`], [`cpu`] | resident memory by number of keys in etcd; processor time by DDL |
 //! | [`cluster`] | etcd and the services, started for the purpose |
 //! | [`suite`] | which scenario runs when; [`cli`] says how often |
 //! | [`report`], [`times`], [`facts`] | tables, percentiles, and what they were measured on |
@@ -19,6 +19,7 @@ pub mod ballast;
 pub mod bare;
 pub mod cli;
 pub mod cluster;
+pub mod cpu;
 pub mod error;
 pub mod facts;
 pub mod latency;

@@ -2,17 +2,9 @@
 
 use std::fs;
 
+use crate::cpu::Watched;
 use crate::report::Table;
 use crate::{Error, Result};
-
-/// A process under observation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Watched {
-    /// What the report calls it.
-    pub name: String,
-    /// Its number.
-    pub pid: u32,
-}
 
 /// Memory of all watched processes at one size of etcd.
 #[derive(Clone, Debug)]

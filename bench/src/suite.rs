@@ -3,13 +3,13 @@
 use crate::ballast::Ballast;
 use crate::cli::{Cli, Command, External};
 use crate::cluster::{Cluster, Wanted};
-use crate::memory::{self, Watched};
+use crate::cpu::Watched;
 use crate::names::Run;
 use crate::report::Report;
 use crate::takeover::{self, Scene, Way};
-use crate::throughput::{self, Shape};
+use crate::throughput::{self, Load, Shape};
 use crate::worker::Fleet;
-use crate::{Error, Result, World, facts, latency};
+use crate::{Error, Result, World, facts, latency, memory};
 
 /// How much of what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,6 +166,7 @@ impl Subject {
 
 /// Latency, then throughput with more and more sources.
 async fn by_load(subject: &mut Subject, plan: &Plan, report: &mut Report) -> Result<()> {
+    let processes = subject.processes();
     let world = &subject.world;
     let mut fleet = Fleet::new(world);
     if plan.samples > 0 {
@@ -185,12 +186,16 @@ async fn by_load(subject: &mut Subject, plan: &Plan, report: &mut Report) -> Res
     for &count in &plan.sources {
         let bound_in = fleet.grow(count).await?;
         tracing::info!(sources = count, ?bound_in, "measuring throughput");
-        for (shape, locks) in [(Shape::OneLock, 1), (Shape::Pairs, count / 2)] {
-            let rounds = (plan.operations / count).clamp(3, 500);
-            let warm = rounds / 10 + 1;
+        for shape in [Shape::OneLock, Shape::Pairs] {
+            let timed = (plan.operations / count).clamp(3, 500);
+            let load = Load {
+                shape,
+                warm: timed / 10 + 1,
+                timed,
+            };
             let sources = &fleet.sources()[..count];
-            let measured = throughput::measure(world, sources, shape, warm, rounds).await?;
-            tracing::info!(?shape, locks, ddls = measured.ddls, elapsed = ?measured.elapsed, "measured");
+            let measured = throughput::measure(world, sources, load, &processes).await?;
+            tracing::info!(?shape, ddls = measured.ddls, elapsed = ?measured.elapsed, "measured");
             all.push(measured);
         }
     }

@@ -7,6 +7,7 @@ use dm_keyspace::SourceId;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
+use crate::cpu::{Cpu, Watched};
 use crate::report::{Table, rate_cell, time_cell};
 use crate::worker::Participant;
 use crate::{Error, Result, World};
@@ -28,12 +29,30 @@ impl Shape {
         }
     }
 
+    fn tag(self) -> &'static str {
+        match self {
+            Self::OneLock => "one",
+            Self::Pairs => "two",
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::OneLock => "one lock of all",
             Self::Pairs => "locks of two",
         }
     }
+}
+
+/// What is to be done by the sources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// The shape.
+    pub shape: Shape,
+    /// Rounds of every lock before the time is taken.
+    pub warm: usize,
+    /// Rounds of every lock that are timed.
+    pub timed: usize,
 }
 
 /// What was measured for one number of sources.
@@ -47,33 +66,62 @@ pub struct Throughput {
     pub ddls: usize,
     /// In this time.
     pub elapsed: Duration,
+    /// Processor time that they took of the processes under observation.
+    pub cpu: Cpu,
 }
 
-/// Runs `warm` rounds and then `timed` ones on every lock. Every round is checked.
+impl Throughput {
+    /// Times that a source was told something.
+    fn operations(&self) -> usize {
+        self.ddls * self.shape.width(self.sources)
+    }
+}
+
+/// Lets every source go through its rounds. Every round is checked.
 ///
 /// # Errors
 /// At the first wrong answer.
 pub async fn measure(
     world: &World,
     sources: &[SourceId],
-    shape: Shape,
-    warm: usize,
-    timed: usize,
+    load: Load,
+    processes: &[Watched],
 ) -> Result<Throughput> {
-    let locks: Vec<&[SourceId]> = sources
-        .chunks_exact(shape.width(sources.len()).max(1))
-        .collect();
-    let parties: usize = locks.iter().map(|lock| lock.len()).sum();
+    let width = load.shape.width(sources.len()).max(1);
+    let locks: Vec<&[SourceId]> = sources.chunks_exact(width).collect();
+    let parties = locks.len() * width;
     let barrier = Arc::new(Barrier::new(parties + 1));
-    let scenario = format!(
-        "{}{}",
-        if shape == Shape::OneLock {
-            "one"
-        } else {
-            "two"
-        },
-        sources.len()
-    );
+    let mut runs = start(world, &locks, load, &barrier).await?;
+    // A lock that fails before the barrier would keep everybody waiting: whichever ends first decides.
+    tokio::select! {
+        _ = barrier.wait() => {}
+        Some(ended) = runs.join_next() => {
+            flatten(ended)?;
+            return Err(Error::Usage("there was nothing to measure".to_owned()));
+        }
+    }
+    let (began, before) = (Instant::now(), Cpu::used(processes)?);
+    while let Some(ended) = runs.join_next().await {
+        flatten(ended)?;
+    }
+    let elapsed = began.elapsed();
+    Ok(Throughput {
+        shape: load.shape,
+        sources: parties,
+        ddls: load.timed * locks.len(),
+        elapsed,
+        cpu: Cpu::used(processes)?.since(before),
+    })
+}
+
+async fn start(
+    world: &World,
+    locks: &[&[SourceId]],
+    load: Load,
+    barrier: &Arc<Barrier>,
+) -> Result<JoinSet<Result<()>>> {
+    let sources: usize = locks.iter().map(|lock| lock.len()).sum();
+    let scenario = format!("{}{sources}", load.shape.tag());
     let mut runs = JoinSet::new();
     for (number, lock) in locks.iter().enumerate() {
         let task = world.run().task(&scenario, number);
@@ -83,33 +131,13 @@ pub async fn measure(
             Participant::new(store, task.clone(), source.clone())
         });
         let rounds = Rounds {
-            warm,
-            timed,
-            barrier: Arc::clone(&barrier),
+            warm: load.warm,
+            timed: load.timed,
+            barrier: Arc::clone(barrier),
         };
         runs.spawn(rounds.of_lock(parts.collect()));
     }
-    let began = async {
-        barrier.wait().await;
-        Instant::now()
-    };
-    // A lock that fails before the barrier would keep everybody waiting: whichever ends first decides.
-    let began = tokio::select! {
-        began = began => began,
-        Some(ended) = runs.join_next() => {
-            flatten(ended)?;
-            return Err(Error::Usage("there was nothing to measure".to_owned()));
-        }
-    };
-    while let Some(ended) = runs.join_next().await {
-        flatten(ended)?;
-    }
-    Ok(Throughput {
-        shape,
-        sources: parties,
-        ddls: timed * locks.len(),
-        elapsed: began.elapsed(),
-    })
+    Ok(runs)
 }
 
 fn flatten(ended: std::result::Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
@@ -165,19 +193,37 @@ impl Rounds {
 pub fn table(measured: &[Throughput]) -> Table {
     let mut table = Table::new(
         "Throughput: shard DDLs per second, from all infos to all deletes",
-        &["sources", "shape", "DDLs", "time", "DDLs/s", "operations/s"],
+        &[
+            "sources",
+            "shape",
+            "DDLs",
+            "time",
+            "DDLs/s",
+            "operations/s",
+            "CPU of services/op",
+            "CPU of etcd/op",
+        ],
     );
     for one in measured {
-        let width = one.shape.width(one.sources);
+        let operations = one.operations();
         table.row(vec![
             one.sources.to_string(),
             one.shape.name().to_owned(),
             one.ddls.to_string(),
             time_cell(one.elapsed),
             rate_cell(one.ddls, one.elapsed),
-            rate_cell(one.ddls * width, one.elapsed),
+            rate_cell(operations, one.elapsed),
+            cost_cell(one.cpu.services, operations),
+            cost_cell(one.cpu.etcd, operations),
         ]);
     }
-    table.note("An operation is what one source is told in one DDL; it costs etcd four writes: info, operation, done, delete.");
+    table.note("An operation is what one source is told in one DDL; it costs etcd four changes: info, operation, done, delete. The processor time is that of all replicas together.");
     table
+}
+
+fn cost_cell(cpu: Duration, operations: usize) -> String {
+    match u32::try_from(operations) {
+        Ok(operations) if operations > 0 && !cpu.is_zero() => time_cell(cpu / operations),
+        _ => "-".to_owned(),
+    }
 }

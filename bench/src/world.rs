@@ -199,9 +199,11 @@ pub fn channel(addr: &str) -> Result<Channel> {
 /// # Errors
 /// When it cannot be written as TOML.
 pub fn source_config(source: &SourceId) -> Result<(String, Vec<u8>)> {
-    let mut config = SourceConfig::default();
-    config.enable = true;
-    config.source_id = source.as_str().to_owned();
+    let mut config = SourceConfig {
+        enable: true,
+        source_id: source.as_str().to_owned(),
+        ..SourceConfig::default()
+    };
     config.from.host = "127.0.0.1".to_owned();
     config.from.port = 9;
     config.from.user = "bench".to_owned();

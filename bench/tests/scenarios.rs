@@ -1,9 +1,14 @@
 //! The scenarios against a real etcd and a pessimist inside the test, and against masters that are wrong.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail by panic, like the tests"
+)]
+
 use std::time::Duration;
 
 use bench::names::Run;
-use bench::throughput::{self, Shape};
+use bench::throughput::{self, Load, Shape};
 use bench::{Error, World, latency};
 use dm_keyspace::pessimism::{Info, InfoKey, Operation};
 use dm_keyspace::{Member, Role, SourceId};
@@ -61,7 +66,12 @@ async fn a_right_master_is_measured() {
     assert!(measured.bare.from_sent.p50() > Duration::ZERO);
     assert!(measured.ddl.from_sent.max() >= measured.ddl.from_sent.p50());
     for (shape, ddls) in [(Shape::OneLock, 5), (Shape::Pairs, 10)] {
-        let measured = throughput::measure(&world, &sources, shape, 1, 5)
+        let load = Load {
+            shape,
+            warm: 1,
+            timed: 5,
+        };
+        let measured = throughput::measure(&world, &sources, load, &[])
             .await
             .unwrap();
         assert_eq!((measured.sources, measured.ddls), (4, ddls));
