@@ -82,6 +82,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo(Demo { common, rows }) => {
             let options = demo::Options {
                 dir: common.dir,
+                bin_dir: None,
                 otlp: common.otlp,
                 rows,
                 ..demo::Options::default()
@@ -103,6 +104,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }) => {
             let options = up::Options {
                 dir: common.dir,
+                bin_dir: None,
                 otlp: common.otlp,
                 sources,
                 workers,

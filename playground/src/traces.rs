@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use dm_testkit::otlp::{Collector, Node};
+use dm_testkit::otlp::{Collector, Node, Span};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
@@ -36,7 +36,7 @@ pub async fn wait_whole(
     collector: &Collector,
     services: &[&str],
     limit: Duration,
-    is_wanted: impl Fn(&str) -> bool,
+    is_wanted: impl Fn(&[Span]) -> bool,
 ) -> Result<String> {
     let what = format!("a whole trace through {}", services.join(", "));
     wait_for(limit, &what, async || {
@@ -45,10 +45,20 @@ pub async fn wait_whole(
             services.iter().all(|service| present.contains(*service))
                 && collector.orphans(id).is_empty()
                 && collector.tree(id).len() == 1
-                && is_wanted(id)
+                && is_wanted(&collector.spans(id))
         })
     })
     .await
+}
+
+/// Whether these are the spans of a shard DDL from the report of its owner to the end of its lock: executed by one worker and skipped by
+/// as many others as there are sources beside it.
+pub fn is_shard_ddl(spans: &[Span], sources: usize) -> bool {
+    let count = |name: &str| spans.iter().filter(|span| span.name == name).count();
+    count("shard_ddl") > 0
+        && count("execute_shard_ddl") == 1
+        && count("skip_shard_ddl") + 1 == sources
+        && count("resolve_lock") > 0
 }
 
 /// One trace as a tree: what happened, where, when after the beginning, and for how long.
@@ -174,13 +184,13 @@ mod tests {
     use super::*;
 
     fn one_span() -> ExportTraceServiceRequest {
-        use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
-        let span = Span {
+        use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span as Wire};
+        let span = Wire {
             trace_id: vec![1; 16],
             span_id: vec![2; 8],
             name: "x".to_owned(),
             end_time_unix_nano: 2_500_000,
-            ..Span::default()
+            ..Wire::default()
         };
         let scope = ScopeSpans {
             spans: vec![span],

@@ -12,6 +12,8 @@ use crate::{Playground, Result, orders};
 pub struct Options {
     /// Folder to keep everything in; a temporary one by default.
     pub dir: Option<PathBuf>,
+    /// Where the programs are, when not beside the running one.
+    pub bin_dir: Option<PathBuf>,
     /// A collector that gets all spans.
     pub otlp: Option<String>,
     /// MariaDB servers to migrate from.
@@ -36,7 +38,7 @@ pub async fn run(
     };
     let mut playground = started;
     story.say("Ready. What runs:");
-    story.show(&inventory(&mut playground));
+    story.show(&inventory(&mut playground).await?);
     let shards = orders::shards(playground.sources().len(), 2);
     orders::create(&playground, &shards).await?;
     let sources = orders::write_source_files(&playground)?;
@@ -56,6 +58,9 @@ async fn start(options: Options) -> Result<Playground> {
         .replicas(options.replicas);
     if let Some(dir) = options.dir {
         builder = builder.dir(dir);
+    }
+    if let Some(dir) = options.bin_dir {
+        builder = builder.bin_dir(dir);
     }
     if let Some(url) = options.otlp {
         builder = builder.otlp(url);

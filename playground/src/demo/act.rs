@@ -44,9 +44,9 @@ pub(super) async fn start_migration(stage: &mut Stage, story: &mut Story) -> Res
         );
         output.success()?;
     }
-    let members = playground.dmctl(["list-member", "--worker"]).await?;
-    story.say("Each source has got a worker:");
-    story.show_command("dmctl list-member --worker", &members.stdout);
+    let members = playground.dmctl(["list-member"]).await?;
+    story.say("Each source has got a worker. (What dmctl calls masters are the two front doors.)");
+    story.show_command("dmctl list-member", &members.stdout);
     members.success()?;
     let file = orders::write_task_file(playground)?;
     story.say("The task file says: all shards of both sources go into one table.");
@@ -125,7 +125,10 @@ async fn show_columns(stage: &Stage, story: &mut Story) -> Result<()> {
 pub(super) async fn show_trace(stage: &Stage, story: &mut Story) -> Result<()> {
     story.chapter("The way of that DDL through the processes");
     let services = ["worker-svc", "pessimist-svc"];
-    let trace = traces::wait_whole(&stage.collector, &services, LIMIT, |_| true).await?;
+    let trace = traces::wait_whole(&stage.collector, &services, LIMIT, |spans| {
+        traces::is_shard_ddl(spans, 2)
+    })
+    .await?;
     story.say("Every process sends spans; the context travels through etcd with the records. One trace shows it all");
     story.show("(when it began after the first span, and how long it took):\n");
     story.show(&traces::render(&stage.collector, &trace));
@@ -141,30 +144,30 @@ pub(super) async fn alter_and_kill(stage: &mut Stage, story: &mut Story) -> Resu
     story.say("The lock is pending:");
     story.show_command("dmctl shard-ddl-lock", &lock);
     let active = stage.playground.wait_leader(Role::Pessimist, LIMIT).await?;
-    let (name, pid) = {
-        let unit = stage.playground.service(Role::Pessimist, active);
-        (unit.name().to_owned(), unit.pid())
-    };
-    stage.playground.kill9(Role::Pessimist, active)?;
+    let unit = stage.playground.service(Role::Pessimist, active);
+    let (name, pid) = (unit.name().to_owned(), unit.pid());
+    unit.kill9()?;
     let killed = Instant::now();
-    story.say(&format!("kill -9 {pid}: {name}, which led, is gone. The last shard is altered at once, with nobody in charge:"));
+    story.say(&format!(
+        "kill -9 {pid}: {name}, which led, is gone. The last shard is altered at once, with nobody in charge:"
+    ));
     let last = stage.shards[3].clone();
-    let (altered, heir) = tokio::join!(
-        alter(stage, story, &last, "coupon"),
-        timed_heir(stage, killed)
-    );
+    let altering = alter(stage, story, &last, "coupon");
+    let (altered, heir) = tokio::join!(altering, timed_heir(stage, killed));
     altered?;
     let (heir, takeover) = heir?;
-    let heir = stage
-        .playground
-        .service(Role::Pessimist, heir)
-        .name()
-        .to_owned();
-    story.say(&format!("{heir} has taken over, {} after the kill. It had followed everything, so it loads nothing.", time(takeover)));
-    migration::wait_resolved(&stage.playground, "coupon").await?;
+    let unit = stage.playground.service(Role::Pessimist, heir);
+    let heir = unit.name().to_owned();
+    let loads = unit.status().await?["state"]["loop"]["loads"].clone();
     story.say(&format!(
-        "{heir} has finished the job: the lock is resolved, {} after the kill.",
-        time(killed.elapsed())
+        "{heir} has taken over, {} after the kill. It had followed all",
+        time(takeover)
+    ));
+    story.show(&format!("that happened, so there was nothing to load: its status counts {loads} load, the one at its start."));
+    migration::wait_resolved(&stage.playground, "coupon").await?;
+    let took = time(killed.elapsed());
+    story.say(&format!(
+        "{heir} has finished the job: the lock is resolved, {took} after the kill."
     ));
     show_columns(stage, story).await?;
     stage.playground.restart(Role::Pessimist, active).await?;
@@ -213,7 +216,7 @@ fn report(story: &mut Story, comparison: &Comparison, took: Duration) {
     ));
     let mut text = String::new();
     for (shard, rows) in &comparison.shards {
-        text += &format!("{shard:<24} {rows:>7} rows\n");
+        text += &format!("{:<24} {rows:>7} rows\n", shard.to_string());
     }
     let (sources, target) = (comparison.sources, comparison.downstream);
     text += &format!(
@@ -241,5 +244,5 @@ pub(super) fn epilogue(story: &mut Story, verdict: Verdict) {
         Verdict::Different => "The downstream is not what it must be. This is a defect.",
     };
     story.say(end);
-    story.show("\nTo try things yourself: `playground up` starts the same and prints addresses and example commands.");
+    story.say("To try things yourself: `make up` starts the same, and prints addresses and example commands.");
 }

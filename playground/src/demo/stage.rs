@@ -4,6 +4,7 @@ use dm_keyspace::Role;
 use dm_testkit::otlp::Collector;
 
 use super::Options;
+use crate::migration::LIMIT;
 use crate::orders::{self, Shard};
 use crate::story::Story;
 use crate::traces::Tee;
@@ -43,7 +44,7 @@ impl Stage {
         let mut playground = builder.start().await?;
         playground.wait_ready().await?;
         story.say("These processes run now, each with its own folder and log:");
-        story.show(&inventory(&mut playground));
+        story.show(&inventory(&mut playground).await?);
         if let Some(url) = &options.otlp {
             story.say(&format!("Every process sends its spans to {url} as well."));
         }
@@ -80,34 +81,46 @@ impl Stage {
 }
 
 /// One line per process.
-pub(crate) fn inventory(playground: &mut Playground) -> String {
-    let mut text = format!("{:<14} {:<22} etcd\n", "etcd", playground.etcd().endpoint());
-    for server in playground.sources().iter().chain([playground.downstream()]) {
-        let addr = format!("127.0.0.1:{}", server.port());
-        let part = if server.name() == "downstream" {
-            "MariaDB, everything is merged into it"
-        } else {
-            "MariaDB, has shards"
-        };
-        text += &format!("{:<14} {addr:<22} {part}\n", server.name());
+pub(crate) async fn inventory(playground: &mut Playground) -> Result<String> {
+    let mut text = line(
+        "etcd",
+        playground.etcd().endpoint().trim_start_matches("http://"),
+        "",
+    );
+    for server in playground.sources() {
+        text += &line(
+            server.name(),
+            &format!("127.0.0.1:{}", server.port()),
+            "MariaDB, has shards",
+        );
     }
+    let downstream = playground.downstream();
+    text += &line(
+        downstream.name(),
+        &format!("127.0.0.1:{}", downstream.port()),
+        "MariaDB, they are merged into it",
+    );
     for role in Role::ALL {
-        for unit in playground.replicas(role) {
-            text += &format!(
-                "{:<14} {:<22} pid {}\n",
+        let leader = playground.wait_leader(role, LIMIT).await?;
+        for (number, unit) in playground.replicas(role).iter().enumerate() {
+            let part = if number == leader {
+                "active"
+            } else {
+                "standby"
+            };
+            text += &line(
                 unit.name(),
                 unit.addr(),
-                unit.pid()
+                &format!("pid {}, {part}", unit.pid()),
             );
         }
     }
     for unit in playground.workers() {
-        text += &format!(
-            "{:<14} {:<22} pid {}\n",
-            unit.name(),
-            unit.addr(),
-            unit.pid()
-        );
+        text += &line(unit.name(), unit.addr(), &format!("pid {}", unit.pid()));
     }
-    text
+    Ok(text)
+}
+
+fn line(name: &str, addr: &str, part: &str) -> String {
+    format!("{name:<14} {addr:<18} {part}\n")
 }

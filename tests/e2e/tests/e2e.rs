@@ -2,7 +2,10 @@
 //!
 //! Starting a cluster takes seconds, so a test is a story of several steps on one cluster, and clusters run one at a time.
 
-#![expect(clippy::unwrap_used, reason = "a test says that it cannot go on by failing")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test says that it cannot go on by failing"
+)]
 
 #[path = "e2e/bad_input.rs"]
 mod bad_input;

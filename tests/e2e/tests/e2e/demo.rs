@@ -1,4 +1,4 @@
-//! The demo, a little smaller: what a new user sees is what is tested.
+//! What a new user sees: the demo, a little smaller, and the cluster that stays up, with the commands that it prints.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -6,7 +6,11 @@ use std::time::Duration;
 
 use e2e::{alone, programs};
 use playground::demo::{self, Verdict};
+use playground::migration::LIMIT;
 use playground::story::Story;
+use playground::up;
+use playground::wait::wait_for;
+use tokio::process::Command;
 
 /// The story, kept.
 #[derive(Clone, Default)]
@@ -53,4 +57,49 @@ async fn the_demo_ends_with_a_downstream_that_is_the_merge_of_the_sources() {
     ] {
         assert!(text.contains(part), "{part} is not in:\n{text}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_command_that_up_prints_works() {
+    let _alone = alone().await;
+    let kept = Kept::default();
+    let options = up::Options {
+        dir: None,
+        bin_dir: Some(programs().to_owned()),
+        otlp: None,
+        sources: 1,
+        workers: 1,
+        replicas: 1,
+    };
+    let tried = async {
+        let text = wait_for(LIMIT, "the commands are printed", async || {
+            Some(kept.text()).filter(|text| text.contains("Ctrl-C"))
+        })
+        .await;
+        let text = text.unwrap();
+        let lines = text.lines().map(str::trim);
+        let doors = lines
+            .clone()
+            .find_map(|line| line.strip_prefix("export DM_MASTER_ADDR="))
+            .unwrap();
+        let commands: Vec<&str> = lines.filter(|line| line.contains("/dmctl ")).collect();
+        assert_eq!(commands.len(), 4, "{text}");
+        for command in commands {
+            let shell = Command::new("/bin/sh")
+                .args(["-c", command])
+                .env("DM_MASTER_ADDR", doors)
+                .output()
+                .await
+                .unwrap();
+            let said = String::from_utf8_lossy(&shell.stdout);
+            assert!(
+                shell.status.success() && said.contains("\"result\": true"),
+                "{command}: {shell:?}"
+            );
+        }
+    };
+    up::run(options, &mut Story::new(kept.clone()), tried)
+        .await
+        .unwrap();
+    assert!(kept.text().contains("Stopping."));
 }

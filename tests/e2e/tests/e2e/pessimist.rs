@@ -6,7 +6,7 @@ use e2e::{Environment, SHORT_TTL};
 use playground::migration::{self, LIMIT};
 use playground::wait::wait_for;
 use playground::writers::Writers;
-use playground::{Playground, orders, traces};
+use playground::{Playground, traces};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shard_ddl_is_traced_whole_and_resolved_once() {
@@ -27,12 +27,7 @@ async fn a_shard_ddl_is_traced_whole_and_resolved_once() {
 /// From `dmctl` through the front door and the scheduler to the workers.
 async fn the_start_of_a_task_is_one_trace(env: &Environment) {
     let services = ["dmctl", "election-svc", "scheduler-svc", "worker-svc"];
-    let is_start = |id: &str| {
-        env.collector
-            .spans(id)
-            .iter()
-            .any(|span| span.name.contains("StartTask"))
-    };
+    let is_start = |spans: &[Span]| spans.iter().any(|span| span.name.contains("StartTask"));
     let trace = traces::wait_whole(&env.collector, &services, LIMIT, is_start).await;
     let trace = trace.unwrap_or_else(|e| panic!("{e}\n{}", everything(env)));
     let tree = env.collector.tree(&trace);
@@ -53,15 +48,7 @@ async fn a_shard_ddl_is_one_trace(env: &Environment, writers: &Writers) {
     migration::wait_resolved(&env.playground, "channel")
         .await
         .unwrap();
-    let is_over = |id: &str| {
-        let spans = env.collector.spans(id);
-        let has = |name: &str| {
-            spans
-                .iter()
-                .any(|span| span.service == "worker-svc" && span.name == name)
-        };
-        has("execute_shard_ddl") && has("skip_shard_ddl")
-    };
+    let is_over = |spans: &[Span]| traces::is_shard_ddl(spans, 2);
     let services = ["worker-svc", "pessimist-svc"];
     let trace = traces::wait_whole(&env.collector, &services, LIMIT, is_over).await;
     let trace = trace.unwrap_or_else(|e| panic!("{e}\n{}", everything(env)));
@@ -146,26 +133,20 @@ async fn commits(env: &mut Environment, replica: usize) -> Option<u64> {
     status["state"]["loop"]["commits"].as_u64()
 }
 
-/// How often the downstream was told to add the column, by its own binlog.
+/// How often the downstream was told to add the column, by its own binlog. (The workers' checkpoints quote DDL too, but are rows.)
 async fn executions(env: &Environment, column: &str) -> usize {
     let downstream = env.playground.downstream();
     let mut count = 0;
     for log in downstream.query("SHOW BINARY LOGS").await.unwrap() {
         let name = log[0].clone().unwrap();
-        let events = downstream
-            .query(&format!("SHOW BINLOG EVENTS IN '{name}'"))
-            .await
-            .unwrap();
-        let infos = events
-            .into_iter()
-            .filter_map(|event| event.into_iter().nth(5).flatten());
-        count += infos
-            .filter(|info| {
-                info.contains("ALTER TABLE")
-                    && info.contains(column)
-                    && info.contains(orders::TARGET.1)
-            })
-            .count();
+        let sql = format!("SHOW BINLOG EVENTS IN '{name}'");
+        // Log_name, Pos, Event_type, Server_id, End_log_pos, Info
+        let events = downstream.query(&sql).await.unwrap();
+        let is_execution = |event: &Vec<Option<String>>| {
+            let (kind, info) = (event[2].as_deref(), event[5].as_deref().unwrap_or_default());
+            kind == Some("Query") && info.contains("ALTER TABLE") && info.contains(column)
+        };
+        count += events.iter().filter(|event| is_execution(event)).count();
     }
     count
 }
