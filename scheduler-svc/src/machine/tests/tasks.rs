@@ -279,3 +279,41 @@ fn case_95_a_task_can_be_stopped_while_its_worker_is_dead() {
         )
     );
 }
+
+#[test]
+fn every_part_of_a_large_task_fits_into_one_transaction() {
+    let names: Vec<String> = (100..200).map(|n| format!("w{n}")).collect();
+    let mut world = World::with_workers(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let sources: Vec<String> = names.iter().map(|name| name.replace('w', "s")).collect();
+    let sources: Vec<&str> = sources.iter().map(String::as_str).collect();
+    world.add(&sources).unwrap();
+    world.settle();
+    let mut task = NewTask {
+        is_physical_import: true,
+        removes_meta: true,
+        args: CliArgs {
+            start_time: Some("2026-01-01 00:00:00".into()),
+        },
+        ..new_task("t", &sources)
+    };
+    task.subtasks.iter_mut().for_each(|s| s.validates = true);
+    for part in task.parts(128) {
+        let plan = world.machine.start_task(&part);
+        let Ok(dm_replica::Plan::Commit(proposal, ())) = &plan else {
+            panic!("{plan:?}")
+        };
+        // One guard more is the fence.
+        assert!(proposal.guards.len() < 128 && proposal.puts.len() + proposal.deletes.len() <= 128);
+        world.request(plan).unwrap();
+    }
+    assert_eq!(world.machine.sources_of_task(&"t".into()).len(), 100);
+    for group in crate::machine::request::groups(&ids(&sources), 128) {
+        let plan = world.machine.remove_subtasks(&"t".into(), &group);
+        let Ok(dm_replica::Plan::Commit(proposal, ())) = &plan else {
+            panic!("{plan:?}")
+        };
+        assert!(proposal.guards.len() < 128 && proposal.deletes.len() <= 128);
+        world.request(plan).unwrap();
+    }
+    assert!(world.machine.sources_of_task(&"t".into()).is_empty());
+}

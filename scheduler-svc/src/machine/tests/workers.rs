@@ -244,3 +244,30 @@ fn list_member_shows_workers_by_name_with_stage_and_source() {
         ]
     );
 }
+
+#[test]
+fn an_event_is_decided_on_without_a_look_at_the_rest_of_the_cluster() {
+    use dm_replica::Machine;
+
+    let names: Vec<String> = (1_000..1_500).map(|n| format!("w{n}")).collect();
+    let mut world = World::with_workers(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let sources: Vec<String> = (1_000..1_499).map(|n| format!("s{n}")).collect();
+    world
+        .add(&sources.iter().map(String::as_str).collect::<Vec<_>>())
+        .unwrap();
+    world.settle();
+    world.offline("w1100");
+    let last = world.store.log.last().unwrap().clone();
+    world.machine.apply(&last);
+    let decisions = world.machine.decide();
+    let names: Vec<&str> = decisions
+        .iter()
+        .flat_map(|d| &d.proposals)
+        .map(|p| p.name)
+        .collect();
+    assert_eq!(
+        (decisions.len(), names.as_slice()),
+        (1, &["failover_source"][..])
+    );
+    assert!(world.machine.decide().is_empty());
+}
