@@ -214,3 +214,18 @@ pub(crate) fn done(source: &str, worker: &str) -> pb::CommonWorkerResponse {
         ..Default::default()
     }
 }
+
+/// Files in a directory of their own.
+pub(crate) struct Files(tempfile::TempDir);
+
+impl Files {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn with(&self, name: &str, text: &str) -> String {
+        let path = self.0.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+}
