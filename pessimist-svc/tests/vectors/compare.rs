@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dm_keyspace::pessimism::{Info, Operation};
+use dm_keyspace::pessimism::{Info, InfoKey, Operation, OperationKey};
 use pessimist_svc::machine::LockView;
 use serde_json::{Map, Value, json};
 
@@ -13,14 +13,7 @@ use crate::world::names;
 impl Player<'_> {
     /// Compares what the step expects with what it gave.
     pub(crate) fn compare(&self, expect: &Expect, answer: &Answer) -> Result<(), String> {
-        let locks = || -> Vec<Value> {
-            self.world
-                .machine()
-                .locks("", &[])
-                .iter()
-                .map(lock_value)
-                .collect()
-        };
+        let locks = || -> Vec<Value> { self.host.locks("", &[]).iter().map(lock_value).collect() };
         if let Some(expected) = &expect.locks {
             equal("locks", self.plain(expected), locks())?;
         }
@@ -43,7 +36,7 @@ impl Player<'_> {
             ));
         }
         if let Some(errors) = &expect.errors {
-            let got = self.rejected() - self.rejected_before;
+            let got = self.host.rejected() - self.rejected_before;
             equal(
                 "errors",
                 errors.iter().map(|code| json!(code)).collect(),
@@ -60,7 +53,7 @@ impl Player<'_> {
     }
 
     fn compare_put(&self, expect: &Expect) -> Result<(), String> {
-        let mut put: Vec<Value> = self.world.put.iter().map(operation_value).collect();
+        let mut put: Vec<Value> = self.put.iter().map(operation_value).collect();
         for part in self.plain(&expect.put_contains) {
             contains("put", &part, &put)?;
         }
@@ -85,7 +78,7 @@ impl Player<'_> {
         ops: Option<&Vec<Value>>,
     ) -> Result<(), String> {
         if let Some(infos) = infos {
-            let present = self.world.etcd.infos();
+            let present = self.records(InfoKey::PREFIX, Info::from_bytes);
             equal(
                 "etcd.infos",
                 self.plain(infos),
@@ -93,7 +86,7 @@ impl Player<'_> {
             )?;
         }
         if let Some(ops) = ops {
-            let present = self.world.etcd.operations();
+            let present = self.records(OperationKey::PREFIX, Operation::from_bytes);
             equal(
                 "etcd.ops",
                 self.plain(ops),
@@ -101,6 +94,14 @@ impl Player<'_> {
             )?;
         }
         Ok(())
+    }
+
+    fn records<T, E>(&self, prefix: &str, decode: impl Fn(&[u8]) -> Result<T, E>) -> Vec<T> {
+        let values = self.host.values(prefix);
+        values
+            .iter()
+            .filter_map(|value| decode(value).ok())
+            .collect()
     }
 
     /// Expectations with their aliases replaced.

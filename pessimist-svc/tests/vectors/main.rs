@@ -3,6 +3,8 @@
 
 mod case;
 mod compare;
+mod host;
+mod live;
 mod player;
 mod unit;
 #[path = "../support/world.rs"]
@@ -10,10 +12,10 @@ mod world;
 
 use std::path::PathBuf;
 
-use case::File;
-
-/// Cases that are not run, each with the reason. A name that the file does not have is an error.
-const NOT_RUN: [(&str, &str); 0] = [];
+use case::{Case, File};
+use host::Host;
+use live::Live;
+use world::World;
 
 fn load() -> (PathBuf, File) {
     let folder = std::env::var_os("DM_VECTORS").map_or_else(
@@ -33,11 +35,22 @@ fn load() -> (PathBuf, File) {
     (path, file)
 }
 
-#[test]
-fn every_case_is_as_the_vectors_say() {
+/// Cases played side by side.
+const AT_A_TIME: usize = 8;
+
+/// Plays all cases, each on a host of its own. `not_run` tells why a case cannot be played on such a host; how many
+/// those are is asserted, and each is named.
+#[expect(
+    clippy::print_stderr,
+    reason = "a case that is left out is named in the output of the tests"
+)]
+fn play_all<H: Host>(
+    new: impl Fn() -> H + Sync,
+    not_run: impl Fn(&Case) -> Option<&'static str>,
+    expected_not_run: usize,
+) {
     let (path, file) = load();
-    let mut failures = Vec::new();
-    let mut played = 0;
+    let mut played = Vec::new();
     for case in &file.cases {
         assert!(
             ["same", "better"].contains(&case.class.as_str()),
@@ -45,25 +58,59 @@ fn every_case_is_as_the_vectors_say() {
             case.name,
             case.class
         );
-        if let Some((name, reason)) = NOT_RUN.iter().find(|(name, _)| *name == case.name) {
-            eprintln!("not run: {name}: {reason}");
-            continue;
+        match not_run(case) {
+            Some(reason) => eprintln!("not run: {}: {reason}", case.name),
+            None => played.push(case),
         }
-        played += 1;
-        failures.extend(
-            player::play(case, &file.ddls)
-                .err()
-                .map(|failure| format!("{}: case {}: {failure}", path.display(), case.name)),
-        );
     }
+    let play = &|case: &Case| {
+        let failure = player::play(case, &file.ddls, &mut new()).err();
+        failure.map(|failure| format!("{}: case {}: {failure}", path.display(), case.name))
+    };
+    let share = played.len().div_ceil(AT_A_TIME).max(1);
+    let failures: Vec<String> = std::thread::scope(|threads| {
+        let shares = played.chunks(share).map(|cases| {
+            threads.spawn(move || {
+                cases
+                    .iter()
+                    .filter_map(|case| play(case))
+                    .collect::<Vec<_>>()
+            })
+        });
+        let shares: Vec<_> = shares.collect();
+        shares
+            .into_iter()
+            .flat_map(|share| share.join().expect("no case panics"))
+            .collect()
+    });
     assert!(
         failures.is_empty(),
-        "{} of {played} cases fail\n\n{}",
+        "{} of {} cases fail\n\n{}",
         failures.len(),
+        played.len(),
         failures.join("\n\n")
     );
-    assert_eq!(played + NOT_RUN.len(), file.cases.len());
-    assert!(!file.cases.is_empty(), "{} has no cases", path.display());
+    assert_eq!(file.cases.len() - played.len(), expected_not_run);
+    assert!(!played.is_empty(), "{} has no cases", path.display());
+}
+
+#[test]
+fn every_case_is_as_the_vectors_say_for_the_machine() {
+    play_all(World::default, |_| None, 0);
+}
+
+#[test]
+fn every_case_is_as_the_vectors_say_for_the_real_loop() {
+    let faulty = load()
+        .1
+        .cases
+        .iter()
+        .filter(|case| !case.needs.is_empty())
+        .count();
+    let not_run = |case: &Case| {
+        (!case.needs.is_empty()).then_some("etcd in memory cannot refuse deletions only")
+    };
+    play_all(Live::new, not_run, faulty);
 }
 
 #[test]

@@ -1,18 +1,18 @@
 //! Plays one case, step by step, and compares after each.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use dm_errors::DmError;
 use dm_keyspace::pessimism::{Info, Operation, task_of_lock_id};
-use dm_keyspace::{SourceId, TaskName};
+use dm_keyspace::{SourceId, SubtaskKey, TaskName};
 use pessimist_svc::errors;
 use pessimist_svc::machine::UnlockRequest;
 use serde_json::{Value, json};
 
 use crate::case::{Case, Ddls, Defaults, Remembered, Step, When};
 use crate::compare::sorted;
-use crate::world::{UNLOCK_WAIT, World, info_key, names, operation_key};
+use crate::host::Host;
+use crate::world::{info_key, names, operation_key};
 
 type Aliases = BTreeMap<String, Vec<String>>;
 
@@ -27,7 +27,8 @@ pub(crate) struct Answer {
 }
 
 pub(crate) struct Player<'a> {
-    pub(crate) world: World,
+    pub(crate) host: &'a mut dyn Host,
+    pub(crate) put: Vec<Operation>,
     pub(crate) aliases: &'a Aliases,
     default: &'a Defaults,
     tasks: BTreeMap<String, Vec<String>>,
@@ -38,7 +39,7 @@ pub(crate) struct Player<'a> {
 ///
 /// # Errors
 /// Where it comes out differently, with what was expected and what came.
-pub(crate) fn play(case: &Case, aliases: &Aliases) -> Result<(), String> {
+pub(crate) fn play(case: &Case, aliases: &Aliases, host: &mut dyn Host) -> Result<(), String> {
     assert!(
         case.needs.iter().all(|need| need == "etcd_fault"),
         "{}: needs {:?}",
@@ -46,29 +47,27 @@ pub(crate) fn play(case: &Case, aliases: &Aliases) -> Result<(), String> {
         case.needs
     );
     let mut player = Player {
-        world: World::default(),
+        host,
+        put: Vec::new(),
         aliases,
         default: &case.default,
         tasks: case.tasks.clone(),
         rejected_before: 0,
     };
     for (task, sources) in &case.tasks {
-        player.world.set_sources(
-            task,
-            &sources.iter().map(String::as_str).collect::<Vec<_>>(),
-            &[],
-        );
+        player.set_sources(task, sources, &[]);
     }
     match case.master.as_str() {
-        "running" => player.world.start(),
+        "running" => player.host.start(),
         "stopped" => {}
         other => panic!("{}: master {other}", case.name),
     }
     for (number, step) in case.steps.iter().enumerate() {
-        player.world.put.clear();
-        player.rejected_before = player.rejected();
+        player.host.take_put();
+        player.rejected_before = player.host.rejected();
         let answer = player.event(step);
-        player.world.quiet();
+        player.host.quiet();
+        player.put = player.host.take_put();
         player
             .compare(&step.expect, &answer)
             .map_err(|difference| format!("step {} ({}): {difference}", number + 1, step.event))?;
@@ -77,11 +76,16 @@ pub(crate) fn play(case: &Case, aliases: &Aliases) -> Result<(), String> {
 }
 
 impl Player<'_> {
-    pub(crate) fn rejected(&self) -> u64 {
-        self.world
-            .leader
-            .as_ref()
-            .map_or(0, |leader| leader.machine.counts().rejected_infos)
+    fn set_sources(&mut self, task: &str, added: &[String], removed: &[String]) {
+        let key = |source: &String| {
+            let (source, task) = (source.as_str().into(), task.into());
+            SubtaskKey { source, task }.encode()
+        };
+        let puts = added
+            .iter()
+            .map(|source| (key(source), b"name = \"t\"".to_vec()));
+        self.host
+            .write(puts.collect(), &removed.iter().map(key).collect::<Vec<_>>());
     }
 
     fn event(&mut self, step: &Step) -> Answer {
@@ -92,8 +96,8 @@ impl Player<'_> {
             .unwrap_or_else(|| self.default.task.clone());
         let source = step.source.clone().unwrap_or_default();
         match step.event.as_str() {
-            "put_info" => self.world.report(&self.info(step)),
-            "try_put_info" => answer.putted = Some(self.world.try_report(&self.info(step))),
+            "put_info" => self.host.report(&self.info(step)),
+            "try_put_info" => answer.putted = Some(self.host.try_report(&self.info(step))),
             "op_done" => answer.error = Some(self.done(step, &task, &source)),
             "raw_put_op" => {
                 let new = Operation::new(
@@ -103,7 +107,7 @@ impl Player<'_> {
                     self.ddls(step.ddls.as_ref()),
                     step.exec,
                 );
-                self.world.etcd.write(
+                self.host.write(
                     vec![(
                         operation_key(&task, &source),
                         Operation {
@@ -116,34 +120,26 @@ impl Player<'_> {
                 );
             }
             "raw_delete_op" => self
-                .world
-                .etcd
+                .host
                 .write(Vec::new(), &[operation_key(&task, &source)]),
-            "raw_delete_info" => self
-                .world
-                .etcd
-                .write(Vec::new(), &[info_key(&task, &source)]),
+            "raw_delete_info" => self.host.write(Vec::new(), &[info_key(&task, &source)]),
             "add_source" => {
                 self.tasks
                     .entry(task.clone())
                     .or_default()
                     .push(source.clone());
-                self.world.set_sources(&task, &[&source], &[]);
+                self.set_sources(&task, &[source], &[]);
             }
             "remove_source" => {
                 self.tasks
                     .entry(task.clone())
                     .or_default()
                     .retain(|known| *known != source);
-                self.world.set_sources(&task, &[], &[&source]);
+                self.set_sources(&task, &[], &[source]);
             }
             "remove_task" => {
                 let all = self.tasks.remove(&task).unwrap_or_default();
-                self.world.set_sources(
-                    &task,
-                    &[],
-                    &all.iter().map(String::as_str).collect::<Vec<_>>(),
-                );
+                self.set_sources(&task, &[], &all);
             }
             _ => self.coordinator_event(step, task, &mut answer),
         }
@@ -153,23 +149,23 @@ impl Player<'_> {
     /// Events that the coordinator meets itself, rather than through etcd.
     fn coordinator_event(&mut self, step: &Step, task: String, answer: &mut Answer) {
         match step.event.as_str() {
-            "stop_master" => self.world.stop(),
+            "stop_master" => self.host.stop(),
             "start_master" => self.start(),
             "leader_change" => {
-                self.world.stop();
+                self.host.stop();
                 self.start();
             }
-            "watch_lost" => self.world.lose_watch(),
-            "etcd_fault" => self.world.deletes_fail = step.on,
+            "watch_lost" => self.host.lose_watch(),
+            "etcd_fault" => self.host.fail_deletes(step.on),
             "unlock" => {
                 answer.error = Some(self.unlock(step).map_or_else(|e| e.code().number(), |_| 0))
             }
             "rpc_unlock" => self.rpc_unlock(step, answer),
-            "remove_meta" if self.world.leader.is_none() => {
+            "remove_meta" if !self.host.leads() => {
                 answer.error = Some(errors::not_started().code().number())
             }
             "remove_meta" => {
-                self.world.remove_meta(&task.into());
+                self.host.remove_meta(&task.into());
                 answer.error = Some(0);
             }
             "show_locks" => answer.show = Some(self.show(step)),
@@ -179,7 +175,7 @@ impl Player<'_> {
 
     /// A new process reports anew what it finds.
     fn start(&mut self) {
-        self.world.start();
+        self.host.start();
         self.rejected_before = 0;
     }
 
@@ -212,11 +208,11 @@ impl Player<'_> {
         let remembered = step.op.as_ref().map(|Remembered { id, exec, ddls }| {
             Operation::new(id.clone(), task, source, self.ddls(Some(ddls)), *exec)
         });
-        self.world.done(task, source, remembered)
+        self.host.done(task, source, remembered)
     }
 
     fn unlock(&mut self, step: &Step) -> Result<String, DmError> {
-        if self.world.leader.is_none() {
+        if !self.host.leads() {
             return Err(errors::not_started());
         }
         let id = step.id.clone().unwrap_or_default();
@@ -226,15 +222,15 @@ impl Player<'_> {
             replace_owner: step.replace_owner.as_deref().map(SourceId::from),
             force_remove: step.force_remove,
         };
-        let begun = self.world.begin_unlock(&task, &request);
+        let begun = self.host.begin_unlock(&task, &request);
         let since = begun.map_err(|refusal| {
-            self.world.tick(Duration::ZERO);
+            self.host.pass_time();
             errors::refusal(&refusal)
         })?;
         let mut during = step.during.iter().peekable();
         for _ in 0..100 {
-            self.world.quiet();
-            if let Some(outcome) = self.world.unlock_outcome(&task, &id, since) {
+            self.host.quiet();
+            if let Some(outcome) = self.host.unlock_outcome(&task, &id, since) {
                 assert!(during.peek().is_none(), "the unlock ends before its steps");
                 return errors::outcome(&id, outcome);
             }
@@ -247,17 +243,15 @@ impl Player<'_> {
                 Some(next) => {
                     self.event(next);
                 }
-                None => self.world.tick(UNLOCK_WAIT / 10),
+                None => self.host.pass_time(),
             }
         }
         panic!("the unlock never ends");
     }
 
     fn holds(&self, task: &TaskName, when: &When) -> bool {
-        let found = self.world.etcd.operation(task.as_str(), &when.source);
-        found.is_some_and(|(operation, _)| {
-            operation.exec == when.exec && operation.done == when.done
-        })
+        let found = self.host.operation(task.as_str(), &when.source);
+        found.is_some_and(|operation| operation.exec == when.exec && operation.done == when.done)
     }
 
     fn rpc_unlock(&mut self, step: &Step, answer: &mut Answer) {
@@ -268,7 +262,7 @@ impl Player<'_> {
                 (Some(false), Some(errors::NO_TASK_IN_LOCK_ID.to_owned()));
             return;
         }
-        let force_remove = step.force_remove || !self.world.machine().is_running(&task);
+        let force_remove = step.force_remove || !self.host.is_running(&task);
         let forced = Step {
             force_remove,
             during: Vec::new(),
@@ -287,8 +281,7 @@ impl Player<'_> {
             .map(|source| source.as_str().into())
             .collect();
         let locks = self
-            .world
-            .machine()
+            .host
             .locks(step.task.as_deref().unwrap_or_default(), &sources);
         let shown = locks.iter().map(|lock| {
             json!({ "ID": lock.id, "task": lock.task.as_str(), "mode": "pessimistic", "owner": lock.owner.as_str(), "DDLs": lock.ddls,
