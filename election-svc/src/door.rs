@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `/pb.Master/<Method>` of one role | the path is rewritten to that role's service, the bytes go to its leader untouched |
 //! | `/pb.Master/{ShowDDLLocks, UnlockDDLLock, ListMember, OfflineMember, OperateLeader, GetMasterCfg, GetCfg}` | decoded and merged here ([`master`], [`locks`]) |
+//! | `/apis/v1alpha1/{members, leader}…` | the same, as JSON ([`gateway`]) |
 //! | `/etcdserverpb.Cluster/MemberList` | answered here: the living doors are what workers shall connect to |
 //! | `/etcdserverpb.{KV, Watch, Lease}/<Method>` | passed through to etcd, streams and all |
 
 mod etcd;
+mod gateway;
 mod locks;
 mod master;
 mod route;
@@ -90,6 +92,7 @@ pub(crate) fn routes(
         .route(&format!("/{MASTER}/ShowDDLLocks"), post(locks::show))
         .route(&format!("/{MASTER}/UnlockDDLLock"), post(locks::unlock))
         .route("/etcdserverpb.Cluster/MemberList", post(etcd::member_list))
+        .merge(gateway::routes())
         .with_state(door);
     Ok(router
         .merge(merged)

@@ -4,6 +4,7 @@
 //! deadline on each call find out about dead peers instead.
 
 use std::collections::HashMap;
+use std::error::Error as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use http::{Request, Response};
 use tonic::Status;
 use tonic::transport::Endpoint;
 use tower::ServiceExt;
+use tower::util::MapErr;
 
 use crate::layers::deadline::DefaultTimeout;
 use crate::layers::forward::Peers;
@@ -20,7 +22,10 @@ use crate::layers::trace_out::TraceOut;
 use crate::tls::Material;
 
 /// What generated clients are given: `SchedulerClient::new(channels.to(addr)?)`.
-pub type Channel = TraceOut<DefaultTimeout<tonic::transport::Channel>>;
+pub type Channel = TraceOut<DefaultTimeout<Transport>>;
+
+/// A connection whose failures are what callers can act on: see [`broken`].
+type Transport = MapErr<tonic::transport::Channel, fn(tonic::transport::Error) -> Status>;
 
 /// Channels kept open; workers come and go, so the oldest habits are not kept for ever.
 const MOST_CHANNELS: usize = 1024;
@@ -104,9 +109,26 @@ impl Channels {
         if let Some(tls) = &self.0.tls {
             endpoint = endpoint.tls_config(tls.client())?;
         }
-        let bounded = DefaultTimeout::new(endpoint.connect_lazy(), self.0.call_timeout);
+        let broken: fn(tonic::transport::Error) -> Status = broken;
+        let transport = MapErr::new(endpoint.connect_lazy(), broken);
+        let bounded = DefaultTimeout::new(transport, self.0.call_timeout);
         Ok(TraceOut::new(bounded, addr))
     }
+}
+
+/// No answer is `Unavailable`, whatever became of the connection, and `DeadlineExceeded` when the time was up. The
+/// transport's own codes (`Cancelled`, `Unknown`, `Internal`) tell about its insides, and clients do not try again after them.
+fn broken(error: tonic::transport::Error) -> Status {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if inner.is::<tonic::TimeoutExpired>() {
+            return Status::deadline_exceeded("no answer in time");
+        }
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    Status::unavailable(format!("no answer: {text}"))
 }
 
 fn bare(addr: &str) -> &str {
@@ -128,10 +150,10 @@ impl Peers for Channels {
         async move {
             match channel?.oneshot(request).await {
                 Ok(response) => Ok(response.map(Body::new)),
-                Err(error) => Err(match Status::try_from_error(error.into()) {
-                    Ok(status) => status,
-                    Err(error) => Status::unavailable(format!("{addr} cannot be reached: {error}")),
-                }),
+                Err(status) => Err(Status::new(
+                    status.code(),
+                    format!("{addr}: {}", status.message()),
+                )),
             }
         }
         .boxed()
@@ -140,6 +162,8 @@ impl Peers for Channels {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn channels() -> Channels {
@@ -175,6 +199,47 @@ mod tests {
             .unwrap();
         let status = channels().send(&addr, request).await.unwrap_err();
         assert_eq!(status.code(), tonic::Code::Unavailable);
+    }
+
+    fn call() -> Request<tonic::body::Body> {
+        Request::post("/pb.Worker/QueryStatus")
+            .body(tonic::body::Body::empty())
+            .unwrap()
+    }
+
+    /// The pooled connection breaks under the request, at some moment or other.
+    #[tokio::test]
+    async fn a_connection_that_breaks_is_unavailable() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap().to_string();
+        let server = tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let mut preface = [0; 24];
+                let mut stream = tokio::io::BufReader::new(stream);
+                tokio::io::AsyncReadExt::read_exact(&mut stream, &mut preface)
+                    .await
+                    .unwrap();
+            }
+        });
+        let channels = channels();
+        for _ in 0..50 {
+            let status = channels.send(&addr, call()).await.unwrap_err();
+            assert_eq!(status.code(), tonic::Code::Unavailable, "{status:?}");
+            assert!(status.message().starts_with(&addr), "{status:?}");
+        }
+        server.abort();
+    }
+
+    #[tokio::test]
+    async fn a_callee_that_keeps_silent_exceeds_the_deadline() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap().to_string();
+        let mut request = call();
+        let short = HeaderValue::from_static("50m");
+        request.headers_mut().insert("grpc-timeout", short);
+        let status = channels().send(&addr, request).await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::DeadlineExceeded, "{status:?}");
     }
 
     #[tokio::test]

@@ -82,7 +82,10 @@ impl Door {
         Ok((cluster_id, members))
     }
 
-    async fn list(&self, request: pb::ListMemberRequest) -> Result<pb::ListMemberResponse, Status> {
+    pub(super) async fn list(
+        &self,
+        request: pb::ListMemberRequest,
+    ) -> Result<pb::ListMemberResponse, Status> {
         let all = !(request.leader || request.master || request.worker);
         let chosen =
             |name: &str| request.names.is_empty() || request.names.iter().any(|n| n == name);
@@ -154,7 +157,7 @@ impl Door {
         }
     }
 
-    async fn offline(
+    pub(super) async fn offline(
         &self,
         request: pb::OfflineMemberRequest,
     ) -> Result<pb::OfflineMemberResponse, Status> {
@@ -200,7 +203,7 @@ impl Door {
         Ok(Ok(()))
     }
 
-    async fn operate_leader(
+    pub(super) async fn operate_leader(
         &self,
         request: pb::OperateLeaderRequest,
     ) -> Result<pb::OperateLeaderResponse, Status> {

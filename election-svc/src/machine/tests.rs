@@ -106,9 +106,7 @@ impl World {
                 record(key).is_some_and(|kv| kv.create_revision == *at)
             }
             Guard::ModRevision(key, at) => record(key).is_some_and(|kv| kv.mod_revision == *at),
-            Guard::ModRevisionBelow(key, at) => {
-                record(key).is_none_or(|kv| kv.mod_revision < *at)
-            }
+            Guard::ModRevisionBelow(key, at) => record(key).is_none_or(|kv| kv.mod_revision < *at),
         }
     }
 
@@ -271,7 +269,10 @@ fn version_is_raised_only_when_no_old_key_is_left() {
 fn each_old_key_moves_in_a_proposal_of_its_own_however_many_there_are() {
     let mut world = World::with(&[(ID_KEY, &[0; 8])]);
     for n in 0..1_000 {
-        world.record(&old_config(&format!("source {n}")), n.to_string().as_bytes());
+        world.record(
+            &old_config(&format!("source {n}")),
+            n.to_string().as_bytes(),
+        );
     }
     world.load();
     let moves = world.called_for();
@@ -282,7 +283,10 @@ fn each_old_key_moves_in_a_proposal_of_its_own_however_many_there_are() {
     world.settle();
     for n in 0..1_000 {
         let source = format!("source {n}");
-        assert_eq!(world.value(&config(&source)), Some(n.to_string().as_bytes()));
+        assert_eq!(
+            world.value(&config(&source)),
+            Some(n.to_string().as_bytes())
+        );
         assert_eq!(world.value(&old_config(&source)), None);
     }
     assert_eq!(written_version(&world), 4);
@@ -361,9 +365,17 @@ fn state_folded_from_events_is_the_state_loaded_at_once() {
     let records: Vec<(String, Bytes)> = folded
         .records
         .values()
-        .map(|kv| (String::from_utf8_lossy(&kv.key).into_owned(), kv.value.clone()))
+        .map(|kv| {
+            (
+                String::from_utf8_lossy(&kv.key).into_owned(),
+                kv.value.clone(),
+            )
+        })
         .collect();
-    let records: Vec<(&str, &[u8])> = records.iter().map(|(k, v)| (k.as_str(), v.as_ref())).collect();
+    let records: Vec<(&str, &[u8])> = records
+        .iter()
+        .map(|(k, v)| (k.as_str(), v.as_ref()))
+        .collect();
     let loaded = World::with(&records);
     assert_eq!(folded.machine.summary(), loaded.machine.summary());
     assert_eq!(folded.names(), loaded.names());

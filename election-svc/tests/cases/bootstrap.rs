@@ -43,7 +43,10 @@ async fn case_36_cluster_id_is_made_once_and_is_the_same_for_all_later_leaders()
     assert_eq!(is_up(&second).await.cluster_id, id);
     line_has(&etcd, "election", 2).await;
     let record = etcd.dump(ID);
-    assert_eq!((record[0].value.as_slice(), record[0].version), (id.to_be_bytes().as_slice(), 1));
+    assert_eq!(
+        (record[0].value.as_slice(), record[0].version),
+        (id.to_be_bytes().as_slice(), 1)
+    );
     first.stop().await;
     acts(&second, true).await;
     assert_eq!(is_up(&second).await.cluster_id, id);
@@ -65,12 +68,18 @@ async fn case_34_37_cluster_id_of_a_wrong_length_is_told_as_38057_and_costs_noth
         })
         .await;
         until("the status page shows the record", async || {
-            page(&door.addr, "GET", "/status", "").await.1.contains("the value has 7 bytes, want 8")
+            page(&door.addr, "GET", "/status", "")
+                .await
+                .1
+                .contains("the value has 7 bytes, want 8")
         })
         .await;
     }
     // Nobody repairs it, nobody resigns over it, and the other records are written.
-    until("the version is there", async || version(&etcd)["internal-no"] == json!(4)).await;
+    until("the version is there", async || {
+        version(&etcd)["internal-no"] == json!(4)
+    })
+    .await;
     assert_eq!(etcd.dump(ID)[0].value, b"seven b");
     let terms = async |door: &Running| {
         let (_, status) = page(&door.addr, "GET", "/status", "").await;
@@ -124,7 +133,10 @@ async fn case_43_old_keys_move_to_their_place_and_newer_records_win() {
     let etcd = MemoryEtcd::start().await.unwrap();
     etcd.put("/dm-master/upstream/config/one", "source-id: one");
     etcd.put("/dm-master/upstream/config/two", "old");
-    etcd.put("/dm-master/stage/relay/one", r#"{"expect":2,"source":"one"}"#);
+    etcd.put(
+        "/dm-master/stage/relay/one",
+        r#"{"expect":2,"source":"one"}"#,
+    );
     let config = |source| moved("upstream/config", source);
     etcd.put(config("two"), "new");
     let door = start(&etcd, "door-1").await;
@@ -143,7 +155,10 @@ async fn case_43_old_keys_move_to_their_place_and_newer_records_win() {
 async fn case_35_44_more_old_keys_than_a_transaction_holds_move_in_parts_across_leaders() {
     let etcd = MemoryEtcd::start().await.unwrap();
     for n in 0..500 {
-        etcd.put(format!("/dm-master/upstream/config/source-{n:03}"), format!("{n}"));
+        etcd.put(
+            format!("/dm-master/upstream/config/source-{n:03}"),
+            format!("{n}"),
+        );
     }
     let first = start(&etcd, "door-1").await;
     let second = start(&etcd, "door-2").await;
@@ -157,6 +172,9 @@ async fn case_35_44_more_old_keys_than_a_transaction_holds_move_in_parts_across_
     for n in 0..500 {
         let key = moved("upstream/config", &format!("source-{n:03}"));
         let record = &etcd.dump(&key)[0];
-        assert_eq!((record.value.as_slice(), record.version), (n.to_string().as_bytes(), 1));
+        assert_eq!(
+            (record.value.as_slice(), record.version),
+            (n.to_string().as_bytes(), 1)
+        );
     }
 }

@@ -16,12 +16,7 @@ use crate::support::{
 };
 
 /// Orders or cancels an eviction through a door; answers whether that changed anything.
-pub(crate) async fn set(
-    door: &Running,
-    of: &str,
-    name: &str,
-    evict: bool,
-) -> Result<bool, Status> {
+pub(crate) async fn set(door: &Running, of: &str, name: &str, evict: bool) -> Result<bool, Status> {
     let (role, name) = (role(of).into(), name.to_owned());
     if evict {
         let answer = elections(door).evict(EvictRequest { role, name }).await?;
@@ -131,7 +126,11 @@ async fn case_24_operate_leader_evicts_the_leader_of_every_role_and_cancel_bring
     leads(&door, "election", "door-1").await;
     leads(&door, "scheduler", "scheduler-1").await;
     // There is nothing left to cancel, and that is no failure.
-    assert!(operate(&door, pb::LeaderOp::CancelEvictLeaderOp.into()).await.result);
+    assert!(
+        operate(&door, pb::LeaderOp::CancelEvictLeaderOp.into())
+            .await
+            .result
+    );
 }
 
 #[tokio::test]
@@ -181,11 +180,16 @@ async fn case_30_eviction_is_listed_and_outlives_the_process() {
     door.stop().await;
     let again = plan.door().await;
     until("it is registered again", async || {
-        listed_or_none(&again).await.is_some_and(|m| !m.addr.is_empty())
+        listed_or_none(&again)
+            .await
+            .is_some_and(|m| !m.addr.is_empty())
     })
     .await;
     let member = listed_or_none(&again).await.unwrap();
-    assert!(member.evicted && !member.is_leader && member.position == 0, "{member:?}");
+    assert!(
+        member.evicted && !member.is_leader && member.position == 0,
+        "{member:?}"
+    );
     leaderless(&again, "election").await;
 }
 
@@ -202,7 +206,10 @@ async fn lead_is_not_transferred_to_somebody_who_is_not_in_the_line() {
         role: role("election").into(),
         to: "nobody".to_owned(),
     };
-    let refusal = elections(&second).transfer_leader(request).await.unwrap_err();
+    let refusal = elections(&second)
+        .transfer_leader(request)
+        .await
+        .unwrap_err();
     assert_eq!(refusal.code(), Code::NotFound);
     assert!(refusal.message().contains("door-1, door-2"), "{refusal:?}");
     acts(&first, true).await;

@@ -4,14 +4,15 @@ use std::time::{Duration, Instant};
 
 use dm_keyspace::Role;
 use dm_proto::election::{GetLeadersRequest, TransferLeaderRequest};
-use dm_proto::member::{Leader, ResignRequest};
 use dm_proto::member::member_client::MemberClient;
+use dm_proto::member::{Leader, ResignRequest};
 use dm_testkit::memory::MemoryEtcd;
 
 use crate::support::client::{channel, describe, role};
 use crate::support::stub::Stub;
 use crate::support::{
-    LIMIT, Plan, Running, acts, doors, elections, leaders_key, leads, line_has, one_door, page, raw, until,
+    LIMIT, Plan, Running, acts, doors, elections, leaders_key, leads, line_has, one_door, page,
+    raw, until,
 };
 
 const LINE: &str = "/dm-master/leader/election/";
@@ -45,7 +46,10 @@ async fn case_02_second_member_follows_the_first() {
     let (_etcd, [first, second]) = doors().await;
     let said = describe(&second).await.unwrap();
     assert!(!said.is_leader);
-    assert_eq!((said.leader.unwrap().name.as_str(), said.position), ("door-1", 2));
+    assert_eq!(
+        (said.leader.unwrap().name.as_str(), said.position),
+        ("door-1", 2)
+    );
     acts(&first, true).await;
 }
 
@@ -78,7 +82,16 @@ async fn case_08_follower_that_leaves_changes_nothing_for_the_leader() {
     line_has(&etcd, "election", 1).await;
     acts(&first, true).await;
     assert_eq!(leaders_key(&etcd, "election").key, key);
-    assert_eq!(describe(&first).await.unwrap().term.unwrap().key.into_bytes(), key);
+    assert_eq!(
+        describe(&first)
+            .await
+            .unwrap()
+            .term
+            .unwrap()
+            .key
+            .into_bytes(),
+        key
+    );
 }
 
 #[tokio::test]
@@ -155,7 +168,11 @@ async fn case_13_restart_within_the_ttl_leads_by_a_key_of_its_own_lease() {
     acts(&door, true).await;
     let former = leaders_key(&etcd, "election");
     door.kill().await;
-    assert_eq!(leaders_key(&etcd, "election").key, former.key, "it was left behind");
+    assert_eq!(
+        leaders_key(&etcd, "election").key,
+        former.key,
+        "it was left behind"
+    );
     let again = plan.door().await;
     acts(&again, true).await;
     let own = describe(&again).await.unwrap();
@@ -203,7 +220,10 @@ async fn case_15_leader_with_the_same_name_at_a_new_address_is_found_there() {
 async fn case_16_foreign_keys_beside_the_election_are_shown_and_count_for_nothing() {
     let etcd = MemoryEtcd::start().await.unwrap();
     etcd.put(format!("{LINE}0000000000000001"), "not a campaign");
-    etcd.put("/dm-master/leader/7fffffff", r#"{"id":"dm","addr":"old:8261"}"#);
+    etcd.put(
+        "/dm-master/leader/7fffffff",
+        r#"{"id":"dm","addr":"old:8261"}"#,
+    );
     etcd.put("/dm-master/leaders", "x");
     let door = Plan::new("door-1", &etcd.endpoint()).door().await;
     acts(&door, true).await;
@@ -229,7 +249,10 @@ async fn case_17_each_role_has_one_leader_of_its_own() {
     let leaders = leaders_of_all(&door).await;
     let mut leaders: Vec<String> = leaders.into_iter().map(|l| l.name).collect();
     leaders.sort();
-    assert_eq!(leaders, ["door-1", "optimist-1", "pessimist-2", "scheduler-1"]);
+    assert_eq!(
+        leaders,
+        ["door-1", "optimist-1", "pessimist-2", "scheduler-1"]
+    );
 }
 
 #[tokio::test]

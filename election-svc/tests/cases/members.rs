@@ -62,7 +62,11 @@ async fn offline(door: &Running, kind: &str, name: &str) -> pb::OfflineMemberRes
         r#type: kind.to_owned(),
         name: name.to_owned(),
     };
-    master(door).offline_member(request).await.unwrap().into_inner()
+    master(door)
+        .offline_member(request)
+        .await
+        .unwrap()
+        .into_inner()
 }
 
 #[tokio::test]
@@ -71,24 +75,37 @@ async fn case_53_every_door_lists_the_same_leader_masters_and_workers() {
     let _scheduler = with_scheduler(&etcd, &first).await;
     for door in [&first, &second] {
         until("all doors are seen to serve", async || {
-            let masters = list_member(door, everything()).await.unwrap().master.unwrap();
+            let masters = list_member(door, everything())
+                .await
+                .unwrap()
+                .master
+                .unwrap();
             masters.masters.len() == 2 && masters.masters.iter().all(|m| m.alive)
         })
         .await;
         leads(door, "scheduler", "scheduler-1").await;
         let listed = list_member(door, everything()).await.unwrap();
         let leader = listed.leader.unwrap();
-        assert_eq!((leader.name.as_str(), leader.addr.as_str()), ("door-1", first.addr.as_str()));
+        assert_eq!(
+            (leader.name.as_str(), leader.addr.as_str()),
+            ("door-1", first.addr.as_str())
+        );
         let masters = listed.master.unwrap().masters;
         let urls: Vec<_> = masters.iter().map(|m| m.client_ur_ls.concat()).collect();
         assert_eq!(
             urls,
-            [format!("http://{}", first.addr), format!("http://{}", second.addr)]
+            [
+                format!("http://{}", first.addr),
+                format!("http://{}", second.addr)
+            ]
         );
         assert_eq!(masters[0].name, "door-1");
         assert_ne!(masters[0].member_id, masters[1].member_id);
         let workers = listed.worker.unwrap().workers;
-        assert_eq!((workers[0].stage.as_str(), workers[0].source.as_str()), ("bound", "mysql-1"));
+        assert_eq!(
+            (workers[0].stage.as_str(), workers[0].source.as_str()),
+            ("bound", "mysql-1")
+        );
     }
 }
 
@@ -102,7 +119,9 @@ async fn case_53_list_is_filtered_by_kind_and_by_name() {
         worker,
         ..Default::default()
     };
-    let listed = list_member(&second, only(true, false, false)).await.unwrap();
+    let listed = list_member(&second, only(true, false, false))
+        .await
+        .unwrap();
     assert!(listed.leader.is_some() && listed.master.is_none() && listed.worker.is_none());
     let listed = list_member(&second, only(false, true, true)).await.unwrap();
     assert!(listed.leader.is_none() && listed.master.is_some() && listed.worker.is_some());
@@ -113,7 +132,10 @@ async fn case_53_list_is_filtered_by_kind_and_by_name() {
     let listed = list_member(&first, named).await.unwrap();
     assert_eq!(listed.leader.unwrap(), pb::ListLeaderMember::default());
     let masters = listed.master.unwrap().masters;
-    assert_eq!(masters.iter().map(|m| m.name.as_str()).collect::<Vec<_>>(), ["door-2"]);
+    assert_eq!(
+        masters.iter().map(|m| m.name.as_str()).collect::<Vec<_>>(),
+        ["door-2"]
+    );
 }
 
 #[tokio::test]
@@ -145,7 +167,11 @@ async fn case_54_killed_member_is_listed_as_not_alive_until_it_is_back() {
         names: vec!["door-2".to_owned()],
         ..Default::default()
     };
-    let native = elections(&first).list_members(request).await.unwrap().into_inner();
+    let native = elections(&first)
+        .list_members(request)
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(native.members[0].health(), Health::Refused);
     let _again = plan.door().await;
     until("it is alive again", async || alive().await == Some(true)).await;
@@ -155,9 +181,15 @@ async fn case_54_killed_member_is_listed_as_not_alive_until_it_is_back() {
 async fn case_55_offline_member_names_what_it_cannot_do() {
     let (_etcd, door) = one_door().await;
     let answer = offline(&door, "nothing", "door-1").await;
-    assert!(!answer.result && answer.msg.starts_with("[code=38049:"), "{answer:?}");
+    assert!(
+        !answer.result && answer.msg.starts_with("[code=38049:"),
+        "{answer:?}"
+    );
     let answer = offline(&door, "master", "nobody").await;
-    assert!(!answer.result && answer.msg.starts_with("[code=38048:"), "{answer:?}");
+    assert!(
+        !answer.result && answer.msg.starts_with("[code=38048:"),
+        "{answer:?}"
+    );
 }
 
 #[tokio::test]
@@ -190,7 +222,10 @@ async fn case_55_worker_goes_offline_by_the_scheduler() {
     let (etcd, door) = one_door().await;
     let _scheduler = with_scheduler(&etcd, &door).await;
     let answer = offline(&door, "worker", "worker-1").await;
-    assert_eq!((answer.result, answer.msg.as_str()), (true, "the scheduler says so"));
+    assert_eq!(
+        (answer.result, answer.msg.as_str()),
+        (true, "the scheduler says so")
+    );
 }
 
 #[tokio::test]
@@ -199,7 +234,10 @@ async fn case_56_running_member_is_not_taken_offline() {
     let records = etcd.dump("/dm-master/");
     for name in ["door-1", "door-2"] {
         let answer = offline(&second, "master", name).await;
-        assert!(!answer.result && answer.msg.contains("is alive"), "{answer:?}");
+        assert!(
+            !answer.result && answer.msg.contains("is alive"),
+            "{answer:?}"
+        );
     }
     assert_eq!(etcd.dump("/dm-master/"), records);
     acts(&first, true).await;
@@ -220,7 +258,10 @@ async fn case_60_every_door_gives_workers_the_addresses_of_all_living_doors() {
     let (_etcd, [first, second]) = doors().await;
     let entry = |door: &Running| (door.name.clone(), format!("http://{}", door.addr));
     for door in [&first, &second] {
-        until("both are listed", async || etcd_members(door).await.len() == 2).await;
+        until("both are listed", async || {
+            etcd_members(door).await.len() == 2
+        })
+        .await;
         assert_eq!(etcd_members(door).await, [entry(&first), entry(&second)]);
     }
     first.stop().await;
@@ -238,7 +279,10 @@ async fn case_60_door_that_has_just_lost_its_lease_still_lists_a_door() {
     etcd.release_watch();
     for _ in 0..50 {
         let members = etcd_members(&door).await;
-        assert_eq!(members, [(door.name.clone(), format!("http://{}", door.addr))]);
+        assert_eq!(
+            members,
+            [(door.name.clone(), format!("http://{}", door.addr))]
+        );
     }
 }
 
@@ -279,11 +323,16 @@ async fn configuration_of_a_master_is_asked_of_that_master() {
         assert!(answer.result, "{}", answer.msg);
         let own = format!("advertise-addr = \"{}\"", door.addr);
         assert!(answer.cfg.contains(&own), "{}", answer.cfg);
-        let direct = master(door).get_master_cfg(pb::GetMasterCfgRequest {}).await;
+        let direct = master(door)
+            .get_master_cfg(pb::GetMasterCfgRequest {})
+            .await;
         assert_eq!(direct.unwrap().into_inner().cfg, answer.cfg);
     }
     let answer = ask("nobody").await;
-    assert!(!answer.result && answer.msg.starts_with("[code=38048:"), "{answer:?}");
+    assert!(
+        !answer.result && answer.msg.starts_with("[code=38048:"),
+        "{answer:?}"
+    );
 }
 
 #[tokio::test]

@@ -10,7 +10,10 @@ use crate::support::{LIMIT, Plan, Running, acts, doors, line_has};
 
 async fn through(doors: &[&Running]) -> Store {
     let options = Options {
-        endpoints: doors.iter().map(|door| format!("http://{}", door.addr)).collect(),
+        endpoints: doors
+            .iter()
+            .map(|door| format!("http://{}", door.addr))
+            .collect(),
         ..Options::default()
     };
     Store::connect(&options).await.unwrap()
@@ -21,9 +24,10 @@ async fn brings(feed: &mut dm_store::Feed, key: &str, value: Option<&str>) {
     let seen = async {
         loop {
             let found = match feed.next().await {
-                FeedItem::Reset(all) => all.entries.iter().any(|kv| {
-                    kv.key == key && value.is_some_and(|value| kv.value == value)
-                }),
+                FeedItem::Reset(all) => all
+                    .entries
+                    .iter()
+                    .any(|kv| kv.key == key && value.is_some_and(|value| kv.value == value)),
                 FeedItem::Batch(batch) => batch.events.iter().any(|event| match event {
                     dm_store::Event::Put(kv) => {
                         kv.key == key && value.is_some_and(|value| kv.value == value)
@@ -45,10 +49,16 @@ async fn brings(feed: &mut dm_store::Feed, key: &str, value: Option<&str>) {
 async fn works_as_etcd(door: &Running) {
     let store = through(&[door]).await;
     let mut feed = store.feed(KeyRange::prefix("/dm-worker/"));
-    let revision = store.put("/dm-worker/r/w1", "registered", None).await.unwrap();
+    let revision = store
+        .put("/dm-worker/r/w1", "registered", None)
+        .await
+        .unwrap();
     brings(&mut feed, "/dm-worker/r/w1", Some("registered")).await;
     let read = store.get("/dm-worker/r/w1").await.unwrap().unwrap();
-    assert_eq!((read.value.as_ref(), read.mod_revision), (b"registered".as_slice(), revision));
+    assert_eq!(
+        (read.value.as_ref(), read.mod_revision),
+        (b"registered".as_slice(), revision)
+    );
 
     let guarded = Txn {
         guards: vec![Guard::Missing("/dm-worker/r/w1".into())],
@@ -60,10 +70,16 @@ async fn works_as_etcd(door: &Running) {
         deletes: Vec::new(),
     };
     let refusal = store.commit(&guarded).await.unwrap_err();
-    assert!(matches!(refusal, dm_store::CommitError::GuardFailed { .. }), "{refusal:?}");
+    assert!(
+        matches!(refusal, dm_store::CommitError::GuardFailed { .. }),
+        "{refusal:?}"
+    );
 
     let lease = store.grant(Duration::from_secs(30)).await.unwrap();
-    store.put("/dm-worker/a/w1", "alive", Some(lease.id)).await.unwrap();
+    store
+        .put("/dm-worker/a/w1", "alive", Some(lease.id))
+        .await
+        .unwrap();
     brings(&mut feed, "/dm-worker/a/w1", Some("alive")).await;
     store.keep_alive_once(lease.id).await.unwrap();
     store.revoke(lease.id).await.unwrap();
@@ -115,6 +131,13 @@ async fn etcd_that_is_away_is_unavailable_behind_the_door_as_well() {
     let refusal = store.get("/dm-worker/r/w1").await.unwrap_err();
     assert!(refusal.is_retryable(), "{refusal:?}");
     etcd.refuse(false);
-    let read = async || store.get("/dm-worker/r/w1").await.is_ok_and(|kv| kv.is_some());
-    dm_testkit::wait_until(LIMIT, "it answers again", read).await.unwrap();
+    let read = async || {
+        store
+            .get("/dm-worker/r/w1")
+            .await
+            .is_ok_and(|kv| kv.is_some())
+    };
+    dm_testkit::wait_until(LIMIT, "it answers again", read)
+        .await
+        .unwrap();
 }

@@ -8,9 +8,7 @@ use prost::Message;
 use tonic::{Code, Status};
 
 use crate::support::stub::{Seen, Stub};
-use crate::support::{
-    Plan, doors, leaderless, leaders_key, leads, line_has, one_door, raw, until,
-};
+use crate::support::{Plan, doors, leaderless, leaders_key, leads, line_has, one_door, raw, until};
 
 /// Methods that doors answer themselves, or that concern two coordinators; they have tests of their own.
 const MERGED: [&str; 7] = [
@@ -67,7 +65,13 @@ async fn case_45_each_method_reaches_the_leader_once_with_its_bytes_untouched() 
     for method in methods.iter().filter(|m| !MERGED.contains(&m.as_str())) {
         let before = stub.seen().len();
         let metadata = [("x-custom", "kept"), ("grpc-timeout", "30S")];
-        let answer = raw(&follower.addr, &format!("/pb.Master/{method}"), &metadata, BYTES).await;
+        let answer = raw(
+            &follower.addr,
+            &format!("/pb.Master/{method}"),
+            &metadata,
+            BYTES,
+        )
+        .await;
         assert_eq!(answer.status().code(), Code::Ok, "{method}: {answer:?}");
         let seen = stub.seen();
         assert_eq!(seen.len(), before + 1, "{method}");
@@ -95,8 +99,16 @@ async fn case_45_an_error_of_the_leader_comes_back_as_it_is() {
         .await;
     leads(&follower, "scheduler", "scheduler-1").await;
     let fail = [("x-fail", "1")];
-    let through = raw(&follower.addr, "/pb.Master/StartTask", &fail, BYTES).await.status();
-    let direct = raw(&leader.addr, "/dm.scheduler.v1.Scheduler/StartTask", &fail, BYTES).await;
+    let through = raw(&follower.addr, "/pb.Master/StartTask", &fail, BYTES)
+        .await
+        .status();
+    let direct = raw(
+        &leader.addr,
+        "/dm.scheduler.v1.Scheduler/StartTask",
+        &fail,
+        BYTES,
+    )
+    .await;
     let direct = direct.status();
     assert_eq!(through.code(), Code::DataLoss);
     assert_eq!(
@@ -141,7 +153,9 @@ async fn case_46_47_without_a_leader_a_request_is_refused_after_the_wait() {
     let follower = plan.door().await;
     leads(&follower, "election", "door-1").await;
     let asked = Instant::now();
-    let refusal = raw(&follower.addr, "/pb.Master/StartTask", &[], b"").await.status();
+    let refusal = raw(&follower.addr, "/pb.Master/StartTask", &[], b"")
+        .await
+        .status();
     assert!(asked.elapsed() >= Duration::from_millis(300));
     assert_eq!(refusal.code(), Code::Unavailable);
     assert!(
@@ -161,16 +175,26 @@ async fn case_48_leader_that_has_died_is_unavailable_at_once_and_then_unknown() 
         .start(Role::Scheduler, &Plan::new("scheduler-1", &etcd.endpoint()))
         .await;
     leads(&door, "scheduler", "scheduler-1").await;
-    assert_eq!(raw(&door.addr, "/pb.Master/StartTask", &[], b"").await.status().code(), Code::Ok);
+    assert_eq!(
+        raw(&door.addr, "/pb.Master/StartTask", &[], b"")
+            .await
+            .status()
+            .code(),
+        Code::Ok
+    );
     scheduler.kill().await;
     // Its key lives on with its lease, so the door still takes it for the leader.
     let asked = Instant::now();
-    let refusal = raw(&door.addr, "/pb.Master/StartTask", &[], b"").await.status();
+    let refusal = raw(&door.addr, "/pb.Master/StartTask", &[], b"")
+        .await
+        .status();
     assert_eq!(refusal.code(), Code::Unavailable, "{refusal:?}");
     assert!(asked.elapsed() < Duration::from_secs(3));
     etcd.revoke(leaders_key(&etcd, "scheduler").lease).unwrap();
     leaderless(&door, "scheduler").await;
-    let refusal = raw(&door.addr, "/pb.Master/StartTask", &[], b"").await.status();
+    let refusal = raw(&door.addr, "/pb.Master/StartTask", &[], b"")
+        .await
+        .status();
     assert!(refusal.message().starts_with("[code=38043:"), "{refusal:?}");
 }
 
@@ -185,7 +209,12 @@ async fn case_48_standby_takes_over_and_the_door_follows_without_a_restart() {
     line_has(&etcd, "scheduler", 1).await;
     let _second = start("scheduler-2", "second").await;
     line_has(&etcd, "scheduler", 2).await;
-    assert_eq!(raw(&door.addr, "/pb.Master/StartTask", &[], b"").await.message(), b"first");
+    assert_eq!(
+        raw(&door.addr, "/pb.Master/StartTask", &[], b"")
+            .await
+            .message(),
+        b"first"
+    );
     first.kill().await;
     until("the second answers", async || {
         let answer = raw(&door.addr, "/pb.Master/StartTask", &[], b"").await;
@@ -206,7 +235,10 @@ async fn case_49_request_that_has_been_forwarded_is_not_forwarded_again() {
     leads(&door, "scheduler", "scheduler-1").await;
     let hop = [("dm-hop", "1")];
     let native = "/dm.scheduler.v1.Scheduler/StartTask";
-    for (addr, path) in [(&standby.addr, native), (&door.addr, "/pb.Master/StartTask")] {
+    for (addr, path) in [
+        (&standby.addr, native),
+        (&door.addr, "/pb.Master/StartTask"),
+    ] {
         let refusal = raw(addr, path, &hop, b"").await.status();
         assert_eq!(refusal.code(), Code::Unavailable);
         assert!(refusal.message().starts_with("[code=38043:"), "{refusal:?}");

@@ -38,24 +38,44 @@ async fn case_50_trace_of_a_request_goes_on_at_the_leader_of_the_role() {
     let plan = Plan::new("scheduler-1", &etcd.endpoint());
     let _scheduler = stub.start(Role::Scheduler, &plan).await;
     leads(&door, "scheduler", "scheduler-1").await;
-    raw(&door.addr, "/pb.Master/StartTask", &[("traceparent", CALLER)], b"").await;
-    let sent = stub.seen()[0].headers["traceparent"].to_str().unwrap().to_owned();
+    raw(
+        &door.addr,
+        "/pb.Master/StartTask",
+        &[("traceparent", CALLER)],
+        b"",
+    )
+    .await;
+    let sent = stub.seen()[0].headers["traceparent"]
+        .to_str()
+        .unwrap()
+        .to_owned();
     assert!(sent.contains(TRACE), "{sent}");
 
     tokio::task::spawn_blocking(|| guard.flush()).await.unwrap();
     let spans = collector.spans(TRACE);
     let at = |service: &str, kind: &dyn Fn(&Span) -> bool| -> Span {
-        let named = |s: &&Span| s.attributes.get("rpc.service").is_some_and(|v| v == service);
+        let named = |s: &&Span| {
+            s.attributes
+                .get("rpc.service")
+                .is_some_and(|v| v == service)
+        };
         let found = spans.iter().filter(named).find(|s| kind(s));
-        found.unwrap_or_else(|| panic!("no span of {service} in {spans:#?}")).clone()
+        found
+            .unwrap_or_else(|| panic!("no span of {service} in {spans:#?}"))
+            .clone()
     };
-    let door_span = at("pb.Master", &|s| s.parent.as_deref() == Some("b7ad6b7169203331"));
+    let door_span = at("pb.Master", &|s| {
+        s.parent.as_deref() == Some("b7ad6b7169203331")
+    });
     let call = at("dm.scheduler.v1.Scheduler", &|s| {
         s.parent.as_ref() == Some(&door_span.span_id)
     });
     let handled = at("dm.scheduler.v1.Scheduler", &|s| {
         s.parent.as_ref() == Some(&call.span_id)
     });
-    assert!(sent.contains(&call.span_id), "{sent} names the span of the call");
+    assert!(
+        sent.contains(&call.span_id),
+        "{sent} names the span of the call"
+    );
     assert_eq!(handled.attributes["rpc.method"], "StartTask");
 }

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | itself leading | any | answered here |
 //! | another leading | fresh | forwarded once, bytes untouched, marked with `dm-hop: 1` |
-//! | another leading, or nobody | marked `dm-hop` | refused: the sender's view is old, and a second hop could go round in circles |
+//! | another leading, or nobody | marked `dm-hop` | waits a moment to lead itself, since the sender may have seen it first; then refused: a second hop could go round in circles |
 //! | nobody | fresh | waits for a leader, at most the configured time and the request's deadline, then refused |
 //! | anything | `dm-stale-read: true` | answered here, from this replica's own fold |
 //!
@@ -30,6 +30,9 @@ pub const HOP: &str = "dm-hop";
 pub const STALE_READ: &str = "dm-stale-read";
 /// DM's code 38043 as its clients print and match it.
 pub const NOT_LEADER: &str = "[code=38043:class=dm-master:scope=internal:level=high], Message: master is not leader, and can't forward request to leader";
+
+/// How far the feed of a new leader may be behind that of the one that forwards to it.
+const HOP_WAIT: Duration = Duration::from_secs(1);
 
 /// Who leads, as this replica sees it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -152,12 +155,11 @@ async fn place(
     wait: Duration,
 ) -> Result<LeaderView, &'static str> {
     if hopped {
-        let view = leader.borrow().clone();
-        let here = view == LeaderView::Self_;
-        return if here {
-            Ok(view)
-        } else {
-            Err("the request was forwarded here, but this replica does not lead")
+        let here = leader.wait_for(|view| *view == LeaderView::Self_);
+        return match tokio::time::timeout(wait.min(HOP_WAIT), here).await {
+            Ok(Ok(view)) => Ok(view.clone()),
+            Ok(Err(_)) => Err("this replica is stopping"),
+            Err(_) => Err("the request was forwarded here, but this replica does not lead"),
         };
     }
     let known = leader.wait_for(|view| *view != LeaderView::Unknown);

@@ -1,8 +1,8 @@
 //! Asking a service over its port.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use dm_proto::election::{GetLeadersRequest, ListMembersRequest};
 use dm_proto::election::election_client::ElectionClient;
+use dm_proto::election::{GetLeadersRequest, ListMembersRequest};
 use dm_proto::member::member_client::MemberClient;
 use dm_proto::member::{DescribeRequest, DescribeResponse, Role};
 use dm_proto::pb;
@@ -141,7 +141,11 @@ pub(crate) async fn raw(
     let body = tonic::body::Body::new(http_body_util::Full::new(frame(message)));
     let asked = async {
         let mut channel = channel(addr);
-        let answering = channel.ready().await.unwrap().call(request.body(body).unwrap());
+        let answering = channel
+            .ready()
+            .await
+            .unwrap()
+            .call(request.body(body).unwrap());
         let (head, body) = answering.await.unwrap().into_parts();
         assert_eq!(head.status, StatusCode::OK, "{path}");
         let whole = body.collect().await.unwrap();

@@ -119,6 +119,22 @@ async fn a_forwarded_request_is_answered_by_the_leader() {
 }
 
 #[tokio::test]
+async fn a_forwarded_request_waits_for_a_leader_that_is_told_later_than_its_sender() {
+    let (view, leader) = watch::channel(other());
+    let layer = Layer::new(leader, Elsewhere::default(), Duration::from_secs(5));
+    let here = service_fn(|_: Request<Body>| async { Ok(Status::not_found("here").into_http()) });
+    let mut answer = std::pin::pin!(
+        ServiceBuilder::new()
+            .layer(layer)
+            .service(here)
+            .oneshot(with(HOP, "1"))
+    );
+    assert!(futures::poll!(&mut answer).is_pending());
+    view.send_replace(LeaderView::Self_);
+    assert_eq!(code_of(&answer.await.unwrap()), Code::NotFound);
+}
+
+#[tokio::test]
 async fn a_stale_read_is_answered_by_anybody() {
     for view in [other(), LeaderView::Unknown, LeaderView::Self_] {
         let (response, _) = ask(view, with(STALE_READ, "true")).await;
