@@ -91,7 +91,9 @@ impl Api {
 
     async fn master(&self, from: &dm_task::DbConfig) -> Result<Location> {
         let ask = async {
-            let mut conn = connection::reader(from).await.map_err(upstream("connect"))?;
+            let mut conn = connection::reader(from)
+                .await
+                .map_err(upstream("connect"))?;
             let location = master_location(&mut conn).await?;
             // A connection that does not close in order is closed by its end.
             let _ = conn.disconnect().await;
@@ -125,7 +127,13 @@ impl Api {
             let stage = told.stage.as_str_name();
             return Err(DmError::new(Code::WORKER_UPDATE_TASK_STAGE, &[&stage]));
         }
-        let open: Vec<String> = view.board.read().groups.into_iter().map(|g| g.target).collect();
+        let open: Vec<String> = view
+            .board
+            .read()
+            .groups
+            .into_iter()
+            .map(|g| g.target)
+            .collect();
         if !open.is_empty() {
             let tables = open.join(" ");
             return Err(DmError::new(
@@ -212,7 +220,9 @@ impl Worker for Api {
     ) -> Answer<pb::CommonWorkerResponse> {
         let request = request.into_inner();
         let now = self.cast.now();
-        let serves = now.source.is_some_and(|(id, _)| id.as_str() == request.source);
+        let serves = now
+            .source
+            .is_some_and(|(id, _)| id.as_str() == request.source);
         let error = match self.find(&request.task) {
             _ if !serves => DmError::new(Code::WORKER_SOURCE_NOT_MATCH, &[]),
             Err(error) => error,
@@ -302,7 +312,6 @@ impl Worker for Api {
         Ok(Response::new(pb::OperateValidationErrorResponse {
             result: false,
             msg: self.no_validator(&request.get_ref().task_name).to_string(),
-            ..pb::OperateValidationErrorResponse::default()
         }))
     }
 

@@ -167,11 +167,10 @@ fn database_error(side: Scope, what: &str, source: &mysql_async::Error) -> DmErr
 
 fn event_error(at: &Position, source: &DecodeError) -> DmError {
     match source {
-        DecodeError::ColumnCount { columns, values } => DmError::new(
-            Code::SYNCER_UNIT_DML_COLUMN_NOT_MATCH,
-            &[columns, values],
-        )
-        .cause(format!("binlog {at}")),
+        DecodeError::ColumnCount { columns, values } => {
+            DmError::new(Code::SYNCER_UNIT_DML_COLUMN_NOT_MATCH, &[columns, values])
+                .cause(format!("binlog {at}"))
+        }
         _ => DmError::new(Code::SYNCER_UNIT_INVALID_REPLICA_EVENT, &[source])
             .cause(format!("binlog {at}")),
     }

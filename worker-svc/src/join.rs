@@ -39,7 +39,10 @@ pub async fn register(
         }
     }
     let all = addresses.join(",");
-    Err(DmError::new(Code::WORKER_FAIL_CONNECT_MASTER, &[&all, &last]))
+    Err(DmError::new(
+        Code::WORKER_FAIL_CONNECT_MASTER,
+        &[&all, &last],
+    ))
 }
 
 async fn register_at(

@@ -154,7 +154,9 @@ async fn load_table(
         Some(before) if before.structure != described.structure => {
             return Err(Error::Coded(
                 DmError::new(Code::LOAD_LIGHTNING_RUNTIME, &[])
-                    .cause(format!("the structure of {table} changed while its load was interrupted"))
+                    .cause(format!(
+                        "the structure of {table} changed while its load was interrupted"
+                    ))
                     .workaround("Stop the task and start it with --remove-meta."),
             ));
         }
@@ -176,7 +178,16 @@ async fn load_table(
         unit.board.update(|f| f.keyless.push(table.to_string()));
         tracing::warn!(%table, "no key: loaded in one transaction");
     }
-    copy_rows(unit, writer, snapshot, table, &target, &load.structure, keyed).await?;
+    copy_rows(
+        unit,
+        writer,
+        snapshot,
+        table,
+        &target,
+        &load.structure,
+        keyed,
+    )
+    .await?;
     load.finished = true;
     let record = unit.records.put(Kind::Load, &table.to_string(), &load);
     writer.commit(vec![record]).await?;
@@ -192,8 +203,7 @@ async fn create(
     target: &TableName,
     described: &Described,
 ) -> Result<()> {
-    let schema =
-        upstream::create_schema(&mut snapshot.conn, &table.schema, &target.schema).await?;
+    let schema = upstream::create_schema(&mut snapshot.conn, &table.schema, &target.schema).await?;
     let rename = |name: &TableRef| TableRef::from(&unit.rules.target(&TableName::from(name)));
     for sql in [schema, described.create.render(rename)] {
         unit.permit.check()?;
@@ -292,7 +302,14 @@ const NUMBERS: [&str; 10] = [
     "BIT",
 ];
 const PLAIN_TEXTS: [&str; 8] = [
-    "DATE", "TIME", "DATETIME", "TIMESTAMP", "JSON", "UUID", "INET4", "INET6",
+    "DATE",
+    "TIME",
+    "DATETIME",
+    "TIMESTAMP",
+    "JSON",
+    "UUID",
+    "INET4",
+    "INET6",
 ];
 
 /// The row as the log would have brought it.

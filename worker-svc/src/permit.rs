@@ -50,7 +50,10 @@ fn deadline(sent: Instant, ttl: Duration) -> Instant {
 impl Permit {
     /// Whether it still holds.
     pub fn holds(&self) -> bool {
-        let in_time = self.until.borrow().is_none_or(|until| Instant::now() < until);
+        let in_time = self
+            .until
+            .borrow()
+            .is_none_or(|until| Instant::now() < until);
         in_time && !self.ended.is_cancelled()
     }
 

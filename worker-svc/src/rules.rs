@@ -63,10 +63,7 @@ impl Rules {
         event: &str,
         sql: Option<&str>,
     ) -> Result<bool, DmError> {
-        match self
-            .events
-            .decide(&table.schema, &table.table, event, sql)
-        {
+        match self.events.decide(&table.schema, &table.table, event, sql) {
             Action::Do => Ok(true),
             Action::Ignore => Ok(false),
             Action::Error => Err(DmError::new(

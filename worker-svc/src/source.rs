@@ -22,16 +22,13 @@ pub async fn config(
     at: Revision,
     key: Option<&SecretKey>,
 ) -> Result<SourceConfig> {
-    let missing = || {
-        DmError::new(
-            Code::WORKER_FAIL_TO_GET_SOURCE_CONFIG_FROM_ETCD,
-            &[source],
-        )
-    };
+    let missing = || DmError::new(Code::WORKER_FAIL_TO_GET_SOURCE_CONFIG_FROM_ETCD, &[source]);
     let etcd_key = SourceConfigKey {
         source: source.clone(),
     };
-    let text = read_at(store, etcd_key.encode(), at).await?.ok_or_else(missing)?;
+    let text = read_at(store, etcd_key.encode(), at)
+        .await?
+        .ok_or_else(missing)?;
     let mut config = SourceConfig::from_toml(&text)?;
     if let Some(key) = key {
         config.decrypt(key);
@@ -85,10 +82,17 @@ impl Source {
     pub async fn follow(&mut self, item: FeedItem) {
         match item {
             FeedItem::Reset(snapshot) => {
-                let wanted: Vec<TaskName> =
-                    snapshot.entries.iter().filter_map(|kv| task_of(&kv.key)).collect();
-                let gone: Vec<TaskName> =
-                    self.running.keys().filter(|t| !wanted.contains(t)).cloned().collect();
+                let wanted: Vec<TaskName> = snapshot
+                    .entries
+                    .iter()
+                    .filter_map(|kv| task_of(&kv.key))
+                    .collect();
+                let gone: Vec<TaskName> = self
+                    .running
+                    .keys()
+                    .filter(|t| !wanted.contains(t))
+                    .cloned()
+                    .collect();
                 for task in gone {
                     self.forget(&task).await;
                 }
@@ -137,7 +141,13 @@ impl Source {
                 tracing::info!(%task, source = %self.id(), ?stage, "subtask starts");
                 let surroundings = self.surroundings.clone();
                 let subtask = Subtask::start(task.clone(), config, stage, surroundings);
-                self.running.insert(task, Running { subtask, follows: at });
+                self.running.insert(
+                    task,
+                    Running {
+                        subtask,
+                        follows: at,
+                    },
+                );
             }
         }
     }

@@ -109,9 +109,9 @@ impl Figures {
             i64::try_from(rows / seconds).unwrap_or(i64::MAX)
         };
         let total = self.started.map_or(0, |s| per_second(self.rows, s));
-        let recent = self
-            .rate
-            .map_or(0, |((since, before), _)| per_second(self.rows - before, since));
+        let recent = self.rate.map_or(0, |((since, before), _)| {
+            per_second(self.rows - before, since)
+        });
         (total, recent)
     }
 }

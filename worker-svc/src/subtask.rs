@@ -241,7 +241,9 @@ impl Driver {
             config.case_sensitive |= self.surroundings.case_sensitive;
             let rules = config.filter_rules.clone();
             let own = self.surroundings.filters.iter();
-            config.filter_rules.extend(own.filter(|f| !rules.contains(f)).cloned());
+            config
+                .filter_rules
+                .extend(own.filter(|f| !rules.contains(f)).cloned());
             checks::supported(&config)?;
             Ok(config)
         });

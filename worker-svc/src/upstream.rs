@@ -100,8 +100,12 @@ pub async fn master_location(conn: &mut Conn) -> Result<Location> {
             .map_err(what())?,
         Err(error) => return Err(what()(error)),
     };
-    let none =
-        || Error::Coded(dm_errors::DmError::new(dm_errors::Code::NO_MASTER_STATUS, &[]));
+    let none = || {
+        Error::Coded(dm_errors::DmError::new(
+            dm_errors::Code::NO_MASTER_STATUS,
+            &[],
+        ))
+    };
     let row = row.ok_or_else(none)?;
     let text = |at: usize| row.get::<Option<String>, _>(at).flatten();
     let file = text(0).ok_or_else(none)?;

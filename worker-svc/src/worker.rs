@@ -142,7 +142,9 @@ impl<'a> Bounding<'a> {
                 Some(kv) => {
                     // What happened in between is lost: another source means that ours was taken away.
                     let other = Bound::from_bytes(&kv.value).is_ok_and(|bound| {
-                        self.source.as_ref().is_some_and(|s| *s.id() != bound.source)
+                        self.source
+                            .as_ref()
+                            .is_some_and(|s| *s.id() != bound.source)
                     });
                     if other {
                         self.close().await;

@@ -136,10 +136,10 @@ fn data_type(name: &str, cursor: &mut Cursor<'_>) -> Result<Column, ReadError> {
         column.unsigned = true;
         column.not_null = true;
     }
-    if cursor.peek().is_some_and(|t| t.is_punct("(")) {
-        if let Some(Token::Number(number)) = cursor.group()?.first() {
-            column.length = number.parse().ok();
-        }
+    if cursor.peek().is_some_and(|t| t.is_punct("("))
+        && let Some(Token::Number(number)) = cursor.group()?.first()
+    {
+        column.length = number.parse().ok();
     }
     Ok(column)
 }

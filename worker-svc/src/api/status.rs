@@ -57,7 +57,8 @@ fn load(figures: &Figures) -> pb::LoadStatus {
 fn sync(figures: &Figures, master: Option<&Location>) -> pb::SyncStatus {
     let (total, recent) = figures.rates();
     let rows = i64::try_from(figures.rows).unwrap_or(i64::MAX);
-    let synced = master.is_some_and(|m| is_synced(&figures.applied, m)) && figures.groups.is_empty();
+    let synced =
+        master.is_some_and(|m| is_synced(&figures.applied, m)) && figures.groups.is_empty();
     pb::SyncStatus {
         total_events: rows,
         total_tps: total,

@@ -97,8 +97,8 @@ pub fn decode(kind: u8, flags: u16, body: &[u8]) -> Result<Event, DecodeError> {
         }
         16 => Ok(Event::Xid),
         19 => TableMap::decode(&mut reader).map(Event::TableMap),
-        23 | 24 | 25 => rows(kind - 23, false, &mut reader).map(Event::Rows),
-        30 | 31 | 32 => rows(kind - 30, true, &mut reader).map(Event::Rows),
+        23..=25 => rows(kind - 23, false, &mut reader).map(Event::Rows),
+        30..=32 => rows(kind - 30, true, &mut reader).map(Event::Rows),
         162 => {
             let sequence = reader.le(8, "gtid")?;
             let domain = u32::try_from(reader.le(4, "gtid")?)
@@ -115,7 +115,8 @@ pub fn decode(kind: u8, flags: u16, body: &[u8]) -> Result<Event, DecodeError> {
         // Stop, intvar, format description, random and user variables, ignorable, rows query, previous GTIDs, annotated rows, binlog checkpoint and GTID list of MariaDB, and the payload head of MySQL, whose inner events arrive by themselves.
         3 | 5 | 13 | 14 | 15 | 28 | 29 | 35 | 40 | 160 | 161 | 163 => Ok(Event::Other),
         38 => Err(DecodeError::Unsupported(
-            "XA transactions, whose rows are logged before it is known whether they stay".to_owned(),
+            "XA transactions, whose rows are logged before it is known whether they stay"
+                .to_owned(),
         )),
         39 => Err(DecodeError::Unsupported(
             "partial JSON updates; set binlog_row_value_options to the empty text".to_owned(),

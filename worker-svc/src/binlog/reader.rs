@@ -62,10 +62,7 @@ impl<'a> Reader<'a> {
     /// An unsigned number of `len` bytes (8 at most), lowest first.
     pub fn le(&mut self, len: usize, what: &'static str) -> Result<u64, DecodeError> {
         let bytes = self.take(len, what)?;
-        Ok(bytes
-            .iter()
-            .rev()
-            .fold(0, |n, b| (n << 8) | u64::from(*b)))
+        Ok(bytes.iter().rev().fold(0, |n, b| (n << 8) | u64::from(*b)))
     }
 
     /// An unsigned number of `len` bytes (8 at most), highest first.

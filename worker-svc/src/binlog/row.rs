@@ -79,9 +79,8 @@ fn image(
     table: &Table,
     reader: &mut Reader<'_>,
 ) -> Result<Row, DecodeError> {
-    let missing = (0..layout.len()).any(|at| {
-        !bit(present, at) && table.columns[layout[at]].generated.is_none()
-    });
+    let missing = (0..layout.len())
+        .any(|at| !bit(present, at) && table.columns[layout[at]].generated.is_none());
     if missing {
         return Err(DecodeError::Unsupported(
             "row images without all columns; set binlog_row_image to FULL".to_owned(),

@@ -36,12 +36,18 @@ pub fn decode(
         9 => integer(3, column, reader),
         3 => integer(4, column, reader),
         8 => integer(8, column, reader),
-        4 => Ok(Value::Number(float(f32::from_le_bytes(array(reader)?).into()))),
+        4 => Ok(Value::Number(float(
+            f32::from_le_bytes(array(reader)?).into(),
+        ))),
         5 => Ok(Value::Number(float(f64::from_le_bytes(array(reader)?)))),
         246 => decimal(meta >> 8, meta & 0xff, reader).map(Value::Number),
         13 => {
             let year = u16::from(reader.u8("YEAR")?);
-            Ok(Value::Int(if year == 0 { 0 } else { i64::from(year) + 1900 }))
+            Ok(Value::Int(if year == 0 {
+                0
+            } else {
+                i64::from(year) + 1900
+            }))
         }
         10 => date(reader),
         7 | 11 | 12 => old_time(physical.code, column, reader),
@@ -416,7 +422,10 @@ mod tests {
     #[test]
     fn dates_reach_from_zero_to_the_end() {
         assert_eq!(text(17, 0, &[0, 0, 0, 0]), "0000-00-00 00:00:00");
-        assert_eq!(text(17, 0, &[0x7f, 0xff, 0xff, 0xff]), "2038-01-19 03:14:07");
+        assert_eq!(
+            text(17, 0, &[0x7f, 0xff, 0xff, 0xff]),
+            "2038-01-19 03:14:07"
+        );
         assert_eq!(
             text(17, 3, &[0x38, 0x6d, 0x43, 0x80, 0x04, 0xce]),
             "2000-01-01 00:00:00.123"

@@ -77,10 +77,8 @@ pub async fn ddl(config: &DbConfig) -> Result<Conn, mysql_async::Error> {
 /// A connection that reads the source: texts as the bytes that are stored, structures in the plain form.
 pub async fn reader(config: &DbConfig) -> Result<Conn, mysql_async::Error> {
     let mut conn = Conn::new(options(config)).await?;
-    conn.query_drop(
-        "SET SESSION time_zone = '+00:00', sql_mode = '', sql_quote_show_create = 1",
-    )
-    .await?;
+    conn.query_drop("SET SESSION time_zone = '+00:00', sql_mode = '', sql_quote_show_create = 1")
+        .await?;
     Ok(conn)
 }
 

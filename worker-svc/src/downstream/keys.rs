@@ -85,7 +85,11 @@ mod tests {
     fn a_key_on_a_column_that_the_source_lacks_is_of_no_use() {
         let source = table(&["a"]);
         assert_eq!(
-            identifying(&[key("PRIMARY", &["a", "shard"])], &source, &[Value::Int(1)]),
+            identifying(
+                &[key("PRIMARY", &["a", "shard"])],
+                &source,
+                &[Value::Int(1)]
+            ),
             [0]
         );
     }

@@ -70,7 +70,10 @@ impl Coordinator {
             if let Some(kv) = &held
                 && Operation::from_bytes(&kv.value).is_ok_and(|o| o.done)
             {
-                tracing::info!(lock = info.lock_id(), "the order of the round before is still there");
+                tracing::info!(
+                    lock = info.lock_id(),
+                    "the order of the round before is still there"
+                );
                 self.wait_for_change(&key, kv.mod_revision).await;
                 continue;
             }
@@ -109,9 +112,7 @@ impl Coordinator {
             task: info.task.clone(),
             source: info.source.clone(),
         };
-        let mut feed = self
-            .store
-            .feed_from(KeyRange::key(key.encode()), reported);
+        let mut feed = self.store.feed_from(KeyRange::key(key.encode()), reported);
         loop {
             let batch = match feed.next().await {
                 FeedItem::Reset(_) => return None,
@@ -123,7 +124,11 @@ impl Coordinator {
                     Ok(operation) if operation.done => {}
                     Ok(operation) if operation.id == info.lock_id() => return Some(operation),
                     Ok(operation) => {
-                        tracing::warn!(id = operation.id, lock = info.lock_id(), "order for another lock passed over");
+                        tracing::warn!(
+                            id = operation.id,
+                            lock = info.lock_id(),
+                            "order for another lock passed over"
+                        );
                     }
                     Err(error) => tracing::warn!(%error, "order that cannot be read passed over"),
                 }
@@ -154,7 +159,10 @@ impl Coordinator {
                 Ok(_) => return Ok(()),
                 Err(CommitError::GuardFailed { .. }) => {
                     self.check_alive().await?;
-                    tracing::info!(lock = operation.id, "the info is gone: the round is over for this source");
+                    tracing::info!(
+                        lock = operation.id,
+                        "the info is gone: the round is over for this source"
+                    );
                     return Ok(());
                 }
                 Err(error) if error_is_retryable(&error) => tokio::time::sleep(PAUSE).await,

@@ -6,17 +6,15 @@ use dm_task::SubtaskConfig;
 /// Refuses a configuration that asks for something we would not do.
 pub fn supported(config: &SubtaskConfig) -> Result<(), DmError> {
     if !matches!(config.mode.as_str(), "all" | "full" | "incremental") {
-        return Err(DmError::new(
-            Code::WORKER_NO_AVAIL_UNITS,
-            &[&config.name, &config.mode],
-        )
-        .workaround("Supported modes: all, full, incremental."));
+        return Err(
+            DmError::new(Code::WORKER_NO_AVAIL_UNITS, &[&config.name, &config.mode])
+                .workaround("Supported modes: all, full, incremental."),
+        );
     }
     if !matches!(config.shard_mode.as_str(), "" | "pessimistic") {
         return Err(
-            DmError::new(Code::CONFIG_SHARD_MODE_NOT_SUPPORT, &[&config.shard_mode]).workaround(
-                "This worker supports the shard mode `pessimistic`, or none at all.",
-            ),
+            DmError::new(Code::CONFIG_SHARD_MODE_NOT_SUPPORT, &[&config.shard_mode])
+                .workaround("This worker supports the shard mode `pessimistic`, or none at all."),
         );
     }
     let extracts = config.route_rules.iter().any(|r| {

@@ -127,16 +127,17 @@ impl Engine {
             } => [from, to]
                 .iter()
                 .any(|t| rules.allows(t.schema.as_deref().unwrap_or_default(), &t.table)),
-            _ => ddl.table().is_some_and(|t| {
-                rules.allows(t.schema.as_deref().unwrap_or_default(), &t.table)
-            }),
+            _ => ddl
+                .table()
+                .is_some_and(|t| rules.allows(t.schema.as_deref().unwrap_or_default(), &t.table)),
         }
     }
 
-    /// The statement under downstream names; nothing when an event filter stops it.
+    /// The statement under downstream names; nothing when an event filter stops it, or nothing is to do.
     fn routed(&self, ddl: &Ddl) -> Result<Option<String>> {
         let table = ddl.table().map(TableName::from).unwrap_or_else(|| {
-            let (Action::CreateDatabase(schema) | Action::DropDatabase(schema)) = &ddl.action else {
+            let (Action::CreateDatabase(schema) | Action::DropDatabase(schema)) = &ddl.action
+            else {
                 return TableName::new("", "");
             };
             TableName::new(schema.as_str(), "")
@@ -144,6 +145,16 @@ impl Engine {
         let original = ddl.render(TableRef::clone);
         let rules = &self.unit.rules;
         if !rules.lets_through(&table, event_name(&ddl.action), Some(&original))? {
+            return Ok(None);
+        }
+        if let Action::CreateTable {
+            table,
+            like: Some(like),
+            ..
+        } = &ddl.action
+            && rules.target(&table.into()) == rules.target(&like.into())
+        {
+            // A new shard after the pattern of another: the table that both go to is there.
             return Ok(None);
         }
         Ok(Some(ddl.render(|table| {
@@ -215,14 +226,22 @@ impl Engine {
                     self.structures.follow(&ddl.action)?;
                 }
                 Action::DropDatabase(schema) => {
-                    let gone: Vec<TableName> = self.structures.names().filter(|t| t.schema == *schema).cloned().collect();
+                    let gone: Vec<TableName> = self
+                        .structures
+                        .names()
+                        .filter(|t| t.schema == *schema)
+                        .cloned()
+                        .collect();
                     for table in gone {
                         self.leave(&table)?;
                     }
                     self.structures.follow(&ddl.action)?;
                 }
                 Action::AlterDatabase(_) | Action::TruncateTable(_) => {
-                    tracing::warn!(ddl = ddl.render(TableRef::clone), "not replicated in shard mode");
+                    tracing::warn!(
+                        ddl = ddl.render(TableRef::clone),
+                        "not replicated in shard mode"
+                    );
                 }
                 Action::RenameTable { .. }
                 | Action::Alter {
@@ -290,7 +309,9 @@ impl Engine {
     /// Executes statements downstream, one connection for all. What is already so counts as executed.
     pub(super) async fn execute(&mut self, execution: Execution) -> Result<()> {
         let config = self.unit.config.to.clone();
-        let mut conn = connection::ddl(&config).await.map_err(downstream("connect"))?;
+        let mut conn = connection::ddl(&config)
+            .await
+            .map_err(downstream("connect"))?;
         let id = conn.id();
         let run = self.unit.guarded(run(&mut conn, &execution)).await;
         if matches!(run, Err(Error::Cancelled | Error::LeaseEnded)) {
@@ -304,20 +325,36 @@ impl Engine {
 async fn run(conn: &mut Conn, execution: &Execution) -> Result<()> {
     let what = || downstream("set the session of a DDL");
     if execution.session.timestamp > 0 {
-        conn.query_drop(format!("SET SESSION timestamp = {}", execution.session.timestamp))
-            .await
-            .map_err(what())?;
+        conn.query_drop(format!(
+            "SET SESSION timestamp = {}",
+            execution.session.timestamp
+        ))
+        .await
+        .map_err(what())?;
     }
-    if let Some(zone) = execution.session.time_zone.as_deref().filter(|z| *z != "SYSTEM") {
-        conn.query_drop(format!("SET SESSION time_zone = {}", connection::text(zone)))
-            .await
-            .map_err(what())?;
+    if let Some(zone) = execution
+        .session
+        .time_zone
+        .as_deref()
+        .filter(|z| *z != "SYSTEM")
+    {
+        conn.query_drop(format!(
+            "SET SESSION time_zone = {}",
+            connection::text(zone)
+        ))
+        .await
+        .map_err(what())?;
     }
     for sql in &execution.sqls {
         match conn.query_drop(sql.as_str()).await {
             Ok(()) => tracing::info!(sql, "DDL executed"),
             Err(mysql_async::Error::Server(error)) if is_already_so(error.code) => {
-                tracing::warn!(sql, code = error.code, reason = error.message, "DDL counts as executed");
+                tracing::warn!(
+                    sql,
+                    code = error.code,
+                    reason = error.message,
+                    "DDL counts as executed"
+                );
             }
             Err(source) => {
                 return Err(Error::Database {

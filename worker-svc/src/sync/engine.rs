@@ -239,7 +239,11 @@ impl Engine {
             let text = |tables: Vec<&TableName>| tables.iter().map(ToString::to_string).collect();
             OpenGroup {
                 target: target.to_string(),
-                ddls: group.items.first().map(|i| i.ddls.clone()).unwrap_or_default(),
+                ddls: group
+                    .items
+                    .first()
+                    .map(|i| i.ddls.clone())
+                    .unwrap_or_default(),
                 first: group
                     .first_start()
                     .map(|p| format!("position: {p}, gtid-set: "))
@@ -249,7 +253,10 @@ impl Engine {
             }
         };
         let groups = self.progress.groups.iter();
-        let groups = groups.filter(|(_, g)| g.is_unresolved()).map(open).collect();
+        let groups = groups
+            .filter(|(_, g)| g.is_unresolved())
+            .map(open)
+            .collect();
         let applied = self.progress.main.clone();
         self.unit.board.update(|f| {
             f.applied = applied;
@@ -261,7 +268,9 @@ impl Engine {
         let Some(mapped) = self.maps.get(&rows.table_id) else {
             return Err(Error::Event {
                 at: start.clone(),
-                source: DecodeError::Mismatch("rows of a table that was not named before".to_owned()),
+                source: DecodeError::Mismatch(
+                    "rows of a table that was not named before".to_owned(),
+                ),
             });
         };
         let Some(mapped) = mapped.clone() else {
@@ -289,11 +298,8 @@ impl Engine {
             .await
             .map_err(upstream("connect"))?;
         let described = upstream::describe(&mut conn, table).await?.ok_or_else(|| {
-            dm_errors::DmError::new(
-                dm_errors::Code::SYNCER_DOWNSTREAM_TABLE_NOT_FOUND,
-                &[table],
-            )
-            .message(format!("structure of source table {table} is not known"))
+            dm_errors::DmError::new(dm_errors::Code::SYNCER_DOWNSTREAM_TABLE_NOT_FOUND, &[table])
+                .message(format!("structure of source table {table} is not known"))
         })?;
         self.structures.set(table.clone(), described.structure);
         if self.unit.is_pessimistic() {
@@ -320,17 +326,14 @@ impl Engine {
             RowsKind::Update => "update",
             RowsKind::Delete => "delete",
         };
-        if !self
-            .unit
-            .rules
-            .lets_through(&mapped.table, kind, None)?
-        {
+        if !self.unit.rules.lets_through(&mapped.table, kind, None)? {
             return Ok(());
         }
-        let changes = row::changes(rows, &mapped.map, structure).map_err(|source| Error::Event {
-            at: at.clone(),
-            source,
-        })?;
+        let changes =
+            row::changes(rows, &mapped.map, structure).map_err(|source| Error::Event {
+                at: at.clone(),
+                source,
+            })?;
         let keys = self.keys_of(&mapped.target).await?;
         let shape = Shape {
             target: &mapped.target,

@@ -144,7 +144,13 @@ mod tests {
             after: dm_schema::Table::default(),
         };
         group
-            .meet("s", &table("a"), vec!["D".to_owned()], crate::shard::group::Session::default(), met)
+            .meet(
+                "s",
+                &table("a"),
+                vec!["D".to_owned()],
+                crate::shard::group::Session::default(),
+                met,
+            )
             .unwrap();
         assert_eq!(
             progress.decide(&table("a"), &table("t"), &at(60)),

@@ -18,8 +18,11 @@ impl Engine {
     /// Applies the rows that the first DDL of a target's group held back, from `at` to where the main stream stands.
     pub(super) async fn replay(&mut self, target: &TableName, at: Position) -> Result<()> {
         let until = self.progress.main.position.clone();
-        let mut reader =
-            LogReader::open(self.unit.from.clone(), self.unit.worker.to_string(), at.clone());
+        let mut reader = LogReader::open(
+            self.unit.from.clone(),
+            self.unit.worker.to_string(),
+            at.clone(),
+        );
         let mut maps: HashMap<u64, Option<Mapped>> = HashMap::new();
         let mut place = at;
         let mut events = 0;
@@ -73,7 +76,9 @@ impl Engine {
             return Ok(());
         };
         let group = self.progress.groups.get(&mapped.target);
-        let structure = group.and_then(|g| g.replayed(&mapped.table, start, end)).cloned();
+        let structure = group
+            .and_then(|g| g.replayed(&mapped.table, start, end))
+            .cloned();
         match structure {
             Some(structure) => self.apply(rows, mapped, &structure, safe, start).await,
             None => Ok(()),

@@ -85,7 +85,9 @@ impl Engine {
             self.execute(execution).instrument(span).await?;
         } else {
             let span = dm_trace::span_under!(parent.as_deref(), "skip_shard_ddl", dm.lock = %lock, dm.source = %self.unit.source, dm.worker = %self.unit.worker);
-            span.in_scope(|| tracing::info!(lock, "shard DDL skipped: another source has executed it"));
+            span.in_scope(|| {
+                tracing::info!(lock, "shard DDL skipped: another source has executed it")
+            });
         }
         self.forget_keys();
         let operation = String::from_utf8_lossy(&operation.to_bytes()).into_owned();

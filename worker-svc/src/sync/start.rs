@@ -34,8 +34,7 @@ pub async fn state(unit: &Context, writer: &mut Writer) -> Result<(Progress, Str
 }
 
 async fn structures(unit: &Context, writer: &mut Writer) -> Result<Structures> {
-    let saved: BTreeMap<String, Table> =
-        unit.records.all(writer.connection(), Kind::Table).await?;
+    let saved: BTreeMap<String, Table> = unit.records.all(writer.connection(), Kind::Table).await?;
     let named = saved
         .into_iter()
         .filter_map(|(name, table)| Some((TableName::try_from(name).ok()?, table)))
@@ -46,7 +45,11 @@ async fn structures(unit: &Context, writer: &mut Writer) -> Result<Structures> {
 /// A task that only replicates begins at its configured place, or at the end of the log.
 async fn fresh(unit: &Context, writer: &mut Writer) -> Result<(Progress, Structures)> {
     let mut conn = connect(unit).await?;
-    let configured = unit.config.meta.as_ref().filter(|m| !m.binlog_name.is_empty());
+    let configured = unit
+        .config
+        .meta
+        .as_ref()
+        .filter(|m| !m.binlog_name.is_empty());
     let main = match configured {
         Some(meta) => Location {
             position: Position::new(meta.binlog_name.as_str(), u64::from(meta.binlog_pos.max(4))),

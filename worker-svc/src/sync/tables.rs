@@ -61,7 +61,9 @@ impl Structures {
                     Some(like) => {
                         let like = TableName::from(like);
                         self.tables.get(&like).cloned().ok_or_else(|| {
-                            untracked(&format!("CREATE TABLE {table} LIKE {like}, which is not known"))
+                            untracked(&format!(
+                                "CREATE TABLE {table} LIKE {like}, which is not known"
+                            ))
                         })?
                     }
                     None => Arc::new(structure.clone()),

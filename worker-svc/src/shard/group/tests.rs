@@ -34,10 +34,18 @@ fn ddl(number: usize) -> Vec<String> {
 #[test]
 fn the_last_member_completes_the_first_ddl() {
     let mut group = group(&["a", "b"]);
-    assert!(!group.meet("s", &table("a"), ddl(1), Session::default(), meeting(10)).unwrap());
+    assert!(
+        !group
+            .meet("s", &table("a"), ddl(1), Session::default(), meeting(10))
+            .unwrap()
+    );
     assert_eq!(group.row_rule(&table("a")), RowRule::Hold);
     assert_eq!(group.row_rule(&table("b")), RowRule::Apply);
-    assert!(group.meet("s", &table("b"), ddl(1), Session::default(), meeting(20)).unwrap());
+    assert!(
+        group
+            .meet("s", &table("b"), ddl(1), Session::default(), meeting(20))
+            .unwrap()
+    );
     assert_eq!(group.phase, Phase::Reporting);
     assert_eq!(group.first_end(), Some(&at(11)));
     group.resolved();
@@ -49,7 +57,13 @@ fn a_second_ddl_waits_for_its_turn() {
     let mut group = group(&["a", "b"]);
     for (name, number, pos) in [("a", 1, 10), ("a", 2, 15), ("b", 1, 20)] {
         group
-            .meet("s", &table(name), ddl(number), Session::default(), meeting(pos))
+            .meet(
+                "s",
+                &table(name),
+                ddl(number),
+                Session::default(),
+                meeting(pos),
+            )
             .unwrap();
     }
     // Rows of a between its two DDLs come in the first replay, later ones do not.
@@ -57,14 +71,20 @@ fn a_second_ddl_waits_for_its_turn() {
     assert!(group.replayed(&table("a"), &at(16), &at(17)).is_none());
     group.resolved();
     assert_eq!(group.row_rule(&table("a")), RowRule::Hold);
-    assert!(group.meet("s", &table("b"), ddl(2), Session::default(), meeting(30)).unwrap());
+    assert!(
+        group
+            .meet("s", &table("b"), ddl(2), Session::default(), meeting(30))
+            .unwrap()
+    );
     assert!(group.replayed(&table("a"), &at(16), &at(17)).is_some());
 }
 
 #[test]
 fn another_order_of_ddls_is_refused() {
     let mut group = group(&["a", "b"]);
-    group.meet("s", &table("a"), ddl(1), Session::default(), meeting(10)).unwrap();
+    group
+        .meet("s", &table("a"), ddl(1), Session::default(), meeting(10))
+        .unwrap();
     let error = group
         .meet("s", &table("b"), ddl(2), Session::default(), meeting(20))
         .unwrap_err();
@@ -75,7 +95,9 @@ fn another_order_of_ddls_is_refused() {
 fn tables_come_and_go_only_between_ddls() {
     let mut group = group(&["a"]);
     group.join(&table("b")).unwrap();
-    group.meet("s", &table("a"), ddl(1), Session::default(), meeting(10)).unwrap();
+    group
+        .meet("s", &table("a"), ddl(1), Session::default(), meeting(10))
+        .unwrap();
     assert!(group.join(&table("c")).is_err());
     assert!(group.leave(&table("b")).is_err());
     assert!(group.join(&table("b")).is_ok());
@@ -84,7 +106,18 @@ fn tables_come_and_go_only_between_ddls() {
 #[test]
 fn the_record_comes_back_from_json() {
     let mut group = group(&["a", "b"]);
-    group.meet("s", &table("a"), ddl(1), Session { timestamp: 7, time_zone: None }, meeting(10)).unwrap();
+    group
+        .meet(
+            "s",
+            &table("a"),
+            ddl(1),
+            Session {
+                timestamp: 7,
+                time_zone: None,
+            },
+            meeting(10),
+        )
+        .unwrap();
     group.phase = Phase::Replaying { at: at(12) };
     let text = serde_json::to_string(&group).unwrap();
     assert_eq!(serde_json::from_str::<Group>(&text).unwrap(), group);

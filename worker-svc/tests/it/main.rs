@@ -1,0 +1,13 @@
+//! The worker against real servers: etcd, a MariaDB source and a MariaDB downstream. The tests play the master by putting keys.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test whose surroundings fail has failed"
+)]
+
+mod ddl;
+mod harness;
+mod life;
+mod load;
+mod replication;
+mod shard;
