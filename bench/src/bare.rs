@@ -42,7 +42,7 @@ impl Bare {
     /// # Errors
     /// When etcd's address is unusable.
     pub async fn start(world: &World) -> Result<Self> {
-        let key = |name: &str| format!("/bench/{}/{name}", world.run().tag());
+        let key = |name: &str| format!("{}{name}", world.run().prefix_outside_dm());
         let store = world.own_store().await?;
         let mut feed = store.feed(KeyRange::key(key("pong")));
         feed.next().await;

@@ -45,6 +45,9 @@ pub enum Error {
         /// What did not happen.
         what: String,
     },
+    /// A signal came.
+    #[error("interrupted")]
+    Interrupted,
     /// The run cannot be done this way.
     #[error("{0}")]
     Usage(String),

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use bench::cli::Cli;
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    match runtime.block_on(bench::suite::run(&cli)) {
+    match runtime.block_on(bench::suite::run(&cli, interrupted())) {
         Ok(report) => {
             let printed = write!(std::io::stdout(), "{report}");
             match printed {
@@ -38,5 +39,20 @@ fn main() -> ExitCode {
             tracing::error!("{}", error.chain());
             ExitCode::from(1)
         }
+    }
+}
+
+/// Done when somebody wants the run to end; the processes of the run are ended then, too.
+async fn interrupted() {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signals) => signals.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        Ok(()) = tokio::signal::ctrl_c() => {}
+        Some(()) = terminated => {}
+        else => std::future::pending().await,
     }
 }

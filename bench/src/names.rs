@@ -53,6 +53,12 @@ impl Run {
         format!("{}-{scenario}-{number}", self.tag).into()
     }
 
+    /// What keys begin with that no service looks at.
+    #[must_use]
+    pub fn prefix_outside_dm(&self) -> String {
+        format!("/bench/{}/", self.tag)
+    }
+
     /// What keys of a family whose first segment is one of these names begin with: hex keeps prefixes.
     #[must_use]
     pub fn prefix_in(&self, family: &str) -> String {

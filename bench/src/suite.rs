@@ -40,18 +40,28 @@ impl Plan {
     }
 }
 
-/// Measures what the command line asks for.
+/// Measures what the command line asks for, unless `interrupted` is done before.
 ///
 /// # Errors
 /// At the first wrong answer; there are no figures then.
-pub async fn run(cli: &Cli) -> Result<Report> {
+pub async fn run(cli: &Cli, interrupted: impl Future<Output = ()>) -> Result<Report> {
     let plan = cli.amount().plan();
     match (&cli.command, &cli.external) {
-        (Some(Command::Own(own)), _) => of_own(&own.wanted()?, &plan).await,
-        (None, Some(external)) => of_external(external, &plan).await,
+        (Some(Command::Own(own)), _) => unless(interrupted, of_own(&own.wanted()?, &plan)).await,
+        (None, Some(external)) => of_external(external, &plan, interrupted).await,
         (None, None) => Err(Error::Usage(
             "give --master-addr and --etcd, or the command `self`".to_owned(),
         )),
+    }
+}
+
+async fn unless<T>(
+    interrupted: impl Future<Output = ()>,
+    measured: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    tokio::select! {
+        () = interrupted => Err(Error::Interrupted),
+        measured = measured => measured,
     }
 }
 
@@ -72,7 +82,11 @@ async fn of_own(wanted: &Wanted, plan: &Plan) -> Result<Report> {
     Ok(report)
 }
 
-async fn of_external(external: &External, plan: &Plan) -> Result<Report> {
+async fn of_external(
+    external: &External,
+    plan: &Plan,
+    interrupted: impl Future<Output = ()>,
+) -> Result<Report> {
     let master = Some(external.master_addr.clone());
     let world = World::new(Run::of_this_process(), external.etcd.clone(), master).await?;
     let mut subject = Subject {
@@ -93,9 +107,14 @@ async fn of_external(external: &External, plan: &Plan) -> Result<Report> {
         }
         Ok(())
     };
-    let measured: Result<()> = measured.await;
+    let measured = unless(interrupted, measured).await;
     subject.world.clean_up().await?;
-    measured?;
+    measured.inspect_err(|_| {
+        let tag = subject.world.run().tag();
+        tracing::warn!(
+            "workers {tag}-worker-* may still be registered; `dmctl offline-member` removes them"
+        );
+    })?;
     report.limits = limits(true);
     report.limits.insert(
         0,

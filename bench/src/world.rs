@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use dm_keyspace::pessimism::{InfoKey, OperationKey};
-use dm_keyspace::{SourceConfigKey, SourceId, SubtaskKey, TaskName};
+use dm_keyspace::{LastBoundKey, SourceConfigKey, SourceId, SubtaskKey, TaskName};
 use dm_proto::pb::master_client::MasterClient;
 use dm_store::{KeyRange, Options, Put, Revision, Store, Txn};
 use dm_task::{SourceConfig, SubtaskConfig};
@@ -164,19 +164,22 @@ impl World {
         (key.encode(), text.into_bytes())
     }
 
-    /// Removes every task, source, info and operation of this run.
+    /// Removes every task, source, info and operation of this run, and what the master has noted about its workers.
     ///
     /// # Errors
     /// When etcd refuses.
     pub async fn clean_up(&self) -> Result<Revision> {
         let mut last = Revision::ZERO;
-        for family in [
+        let families = [
             SubtaskKey::PREFIX,
             InfoKey::PREFIX,
             OperationKey::PREFIX,
             SourceConfigKey::PREFIX,
-        ] {
-            let range = KeyRange::prefix(self.run.prefix_in(family));
+            LastBoundKey::PREFIX,
+        ];
+        let prefixes = families.map(|family| self.run.prefix_in(family));
+        for prefix in prefixes.into_iter().chain([self.run.prefix_outside_dm()]) {
+            let range = KeyRange::prefix(prefix);
             let deleted = self.store(0).delete(range).await;
             last = last.max(deleted.map_err(Error::commit("clean up"))?);
         }

@@ -12,7 +12,7 @@ use crate::error::within;
 use crate::{Error, Result};
 
 /// How long a participant waits for what must come.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// The table that all tasks of a run merge into; locks differ by the task.
 const SCHEMA: &str = "bench";
