@@ -22,12 +22,21 @@ const LARGEST_ANSWER: usize = i32::MAX as usize;
 /// An open connection whose calls carry the trace context.
 pub type Channel = TraceOut<tonic::transport::Channel>;
 
-/// The masters in the order in which they are tried.
-#[derive(Clone, Debug)]
+/// The masters in the order in which they are tried. Debug shows no key.
+#[derive(Clone)]
 pub struct Targets {
     as_given: String,
     addresses: Vec<String>,
     tls: Option<ClientTlsConfig>,
+}
+
+impl std::fmt::Debug for Targets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Targets")
+            .field("addresses", &self.addresses)
+            .field("tls", &self.tls.is_some())
+            .finish()
+    }
 }
 
 impl Targets {

@@ -4,7 +4,7 @@ use dm_proto::pb;
 use tokio::net::TcpListener;
 use tonic::Status;
 
-use crate::server::{Master, run, run_in};
+use crate::server::{Master, pem, run, run_in};
 
 async fn nobody() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -163,4 +163,31 @@ async fn a_master_that_went_away_is_replaced_by_the_next() {
     first.stop_listening().await;
     list().await.unwrap();
     assert_eq!(second.calls().len(), 1);
+}
+
+#[tokio::test]
+async fn tls_is_on_with_the_files_of_the_flags() {
+    let master = Master::start_with_tls().await;
+    master.answers("ListMember", &no_members());
+    let [ca, cert, key] = ["ca.pem", "dm.pem", "dm.key"].map(pem);
+    let files = ["--ssl-ca", &ca, "--ssl-cert", &cert, "--ssl-key", &key];
+    let ended = master.run(&[&["list-member"][..], &files].concat()).await;
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    master.only_call();
+
+    let ended = master.run(&["list-member"]).await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    master.only_call();
+}
+
+#[tokio::test]
+async fn keys_are_not_shown() {
+    let tls = tonic::transport::ClientTlsConfig::new().identity(
+        tonic::transport::Identity::from_pem("certificate", "private key"),
+    );
+    let targets = dmctl::connection::Targets::new("a:1", Some(tls)).unwrap();
+    assert_eq!(
+        format!("{targets:?}"),
+        "Targets { addresses: [\"a:1\"], tls: true }"
+    );
 }

@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::Status;
-use tonic::transport::Server;
+use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 
 /// One call as it came.
 #[derive(Clone, Debug)]
@@ -52,13 +52,26 @@ pub(crate) struct Master {
 
 impl Master {
     pub(crate) async fn start() -> Self {
+        Self::start_on(Server::builder()).await
+    }
+
+    /// Wants certificates of the authority that its own is of.
+    pub(crate) async fn start_with_tls() -> Self {
+        let read = |name| std::fs::read(pem(name)).unwrap();
+        let tls = ServerTlsConfig::new()
+            .identity(Identity::from_pem(read("dm.pem"), read("dm.key")))
+            .client_ca_root(Certificate::from_pem(read("ca.pem")));
+        Self::start_on(Server::builder().tls_config(tls).unwrap()).await
+    }
+
+    async fn start_on(mut server: Server) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap().to_string();
         let script = Arc::<Mutex<Script>>::default();
         let shared = Arc::clone(&script);
         let router = Router::new().fallback(move |request| answer(Arc::clone(&shared), request));
         let serving = CancellationToken::new();
-        let server = Server::builder()
+        let server = server
             .add_routes(router.into())
             .serve_with_incoming(TcpListenerStream::new(listener));
         tokio::spawn(serving.clone().run_until_cancelled_owned(server));
@@ -228,4 +241,12 @@ impl Files {
         std::fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
     }
+}
+
+/// A certificate or key of the tests of TLS.
+pub(crate) fn pem(name: &str) -> String {
+    format!(
+        "{}/../crates/service/tests/pem/{name}",
+        env!("CARGO_MANIFEST_DIR")
+    )
 }
