@@ -19,6 +19,8 @@ use crate::{Error, Result, World};
 const LIMIT: Duration = Duration::from_secs(180);
 /// Pause between two looks at the replicas.
 const PAUSE: Duration = Duration::from_millis(10);
+/// DDLs before each takeover.
+const CALM_ROUNDS: usize = 5;
 /// The aims.
 const RESIGN_AIM: Duration = Duration::from_millis(100);
 const KILL_AIM: Duration = Duration::from_secs(2);
@@ -41,6 +43,8 @@ pub struct Takeover {
     pub keys: usize,
     /// How the leaders went.
     pub way: Way,
+    /// Info put -> operation put at the same size while nobody goes.
+    pub calm: Times,
     /// Until the old leader's key was gone.
     pub gone: Times,
     /// Until the successor's first operation was there.
@@ -84,16 +88,17 @@ impl Scene {
         })
     }
 
-    /// Checks that DDLs are coordinated at all.
+    /// Checks that DDLs are coordinated at all, and gives how long a few of them took.
     ///
     /// # Errors
     /// When they are not.
-    pub async fn warm_up(&mut self) -> Result<()> {
-        for _ in 0..3 {
+    pub async fn warm_up(&mut self) -> Result<Times> {
+        let mut calm = Times::default();
+        for _ in 0..CALM_ROUNDS {
             self.round += 1;
-            self.pair.round(self.round).await?;
+            calm.record(self.pair.round(self.round).await?.from_sent);
         }
-        Ok(())
+        Ok(calm)
     }
 
     /// Lets the leader go `times` times, with a successor that is in line and has folded `loaded` beforehand.
@@ -111,12 +116,13 @@ impl Scene {
         let mut all = Takeover {
             keys,
             way,
+            calm: Times::default(),
             gone: Times::default(),
             served: Times::default(),
             back: Times::default(),
         };
         for _ in 0..times {
-            self.warm_up().await?;
+            all.calm.add(&self.warm_up().await?);
             let leader = Leader::find(self.world.store(0)).await?;
             let (gone, served) = self.once(&leader, way, cluster.as_deref_mut()).await?;
             all.gone.record(gone);
@@ -242,6 +248,7 @@ pub fn table(measured: &[Takeover]) -> Table {
             "keys",
             "leader",
             "n",
+            "no takeover p50",
             "out of line p50",
             "served p50",
             "served max",
@@ -257,13 +264,14 @@ pub fn table(measured: &[Takeover]) -> Table {
             one.keys.to_string(),
             way.to_owned(),
             one.served.count().to_string(),
+            time_cell(one.calm.p50()),
             time_cell(one.gone.p50()),
             time_cell(one.served.p50()),
             time_cell(one.served.max()),
             time_cell(one.back.p50()),
         ]);
     }
-    table.note("From the request, or the signal, until the old leader's key is deleted; until the successor's first operation has reached the worker; and from then until the old one is a standby again with everything folded (after SIGKILL: started anew).");
+    table.note("No takeover: info put -> operation put at the same size while the leader stays, what no takeover can be shorter than. The others are times from the request, or the signal, until the old leader's key is deleted; until the successor's first operation has reached the worker; and from then until the old one is a standby again with everything folded (after SIGKILL: started anew).");
     table
 }
 
@@ -313,6 +321,7 @@ mod tests {
         Takeover {
             keys,
             way,
+            calm: Times::default(),
             gone: Times::default(),
             served: served
                 .iter()

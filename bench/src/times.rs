@@ -26,6 +26,16 @@ impl Times {
         }
     }
 
+    /// Adds all of another collection.
+    pub fn add(&mut self, other: &Self) {
+        match (&mut self.0, &other.0) {
+            // Both grow as needed, so nothing is out of range.
+            (Some(mine), Some(theirs)) => drop(mine.add(theirs)),
+            (mine @ None, theirs) => mine.clone_from(theirs),
+            (Some(_), None) => {}
+        }
+    }
+
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -105,6 +115,17 @@ mod tests {
         times.record(Duration::from_secs(9));
         assert!(near(times.p99(), millis(2)));
         assert!(near(times.max(), Duration::from_secs(9)));
+    }
+
+    #[test]
+    fn collections_add_up() {
+        let mut all = Times::default();
+        for millis_each in [1, 5_000] {
+            all.add(&[millis(millis_each), millis(2)].into_iter().collect());
+        }
+        all.add(&Times::default());
+        assert_eq!(all.count(), 4);
+        assert!(near(all.p50(), millis(2)) && near(all.max(), millis(5_000)));
     }
 
     #[test]
