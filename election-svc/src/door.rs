@@ -18,11 +18,15 @@ mod until_stopped;
 mod views;
 
 use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use dm_keyspace::Role;
 use dm_service::Context;
 use dm_service::config::Common;
 use dm_service::process::BoxError;
+use http::Request;
+use tonic::Status;
 
 use crate::api;
 
@@ -96,7 +100,19 @@ pub(crate) fn routes(
         .with_state(door);
     Ok(router
         .merge(merged)
-        .merge(etcd::pass_through(common, ctx.stopping())?))
+        .merge(etcd::pass_through(common, ctx.stopping())?)
+        .fallback(nothing_here))
+}
+
+/// A gRPC client is told so in its own terms.
+async fn nothing_here(request: Request<Body>) -> Response {
+    let path = request.uri().path();
+    let kind = request.headers().get(http::header::CONTENT_TYPE);
+    if kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc")) {
+        return Status::unimplemented(format!("{path} is not served here")).into_http();
+    }
+    let text = format!("{path} is not served here; see /status, /readyz, /healthz, /metrics\n");
+    (http::StatusCode::NOT_FOUND, text).into_response()
 }
 
 const MASTER: &str = "pb.Master";
