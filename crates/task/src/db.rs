@@ -85,6 +85,24 @@ pub struct Security {
 }
 
 impl Security {
+    /// Keeps the paths only.
+    pub(crate) fn forget_content(&mut self) {
+        for bytes in [
+            &mut self.ssl_ca_bytes,
+            &mut self.ssl_key_bytes,
+            &mut self.ssl_cert_bytes,
+        ] {
+            *bytes = None;
+        }
+        for text in [
+            &mut self.ssl_ca_base64,
+            &mut self.ssl_key_base64,
+            &mut self.ssl_cert_base64,
+        ] {
+            text.clear();
+        }
+    }
+
     pub(crate) fn read(map: &mut Map<'_>) -> Self {
         let mut own = Self::default();
         map.string("ssl-ca", &mut own.ssl_ca);

@@ -29,6 +29,53 @@ impl fmt::Debug for SecretKey {
     }
 }
 
+impl SecretKey {
+    /// Reads the text of a key file: 64 hexadecimal digits, blanks around them apart. The error says what is wrong
+    /// and never what was read.
+    pub fn from_hex(text: &str) -> Result<Self, KeyTextError> {
+        let digits = text.trim().as_bytes();
+        let mut key = [0; 32];
+        if digits.len() != 2 * key.len() {
+            return Err(KeyTextError::Length(digits.len()));
+        }
+        for (byte, pair) in key.iter_mut().zip(digits.chunks(2)) {
+            let nibble = |digit: u8| {
+                char::from(digit)
+                    .to_digit(16)
+                    .and_then(|n| u8::try_from(n).ok())
+            };
+            let (high, low) = nibble(pair[0])
+                .zip(nibble(pair[1]))
+                .ok_or(KeyTextError::Digit)?;
+            *byte = high << 4 | low;
+        }
+        Ok(Self(key))
+    }
+
+    /// The raw key, for workers.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The encrypted form of a text, with 16 bytes that were never used before.
+    pub fn encrypt(&self, iv: [u8; 16], clear: &str) -> String {
+        let mut cipher = clear.as_bytes().to_vec();
+        cfb_mode::Encryptor::<Aes256>::new(&self.0.into(), &iv.into()).encrypt(&mut cipher);
+        STANDARD.encode([&iv[..], b"@", &cipher].concat())
+    }
+}
+
+/// Why a text is no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyTextError {
+    /// Too many or too few digits.
+    #[error("the key must be 64 hexadecimal digits, not {0} characters")]
+    Length(usize),
+    /// Something that is no digit.
+    #[error("the key must be hexadecimal digits only")]
+    Digit,
+}
+
 /// What is shown in place of a password.
 pub const MASK: &str = "******";
 
@@ -95,6 +142,29 @@ mod tests {
             "****** ****** Some(******)"
         );
         assert_eq!(secret.expose(), "hunter2");
+    }
+
+    #[test]
+    fn a_key_encrypts_what_it_decrypts_and_is_read_from_hexadecimal() {
+        let digits: String = (0..32).map(|i| format!("{i:02x}")).collect();
+        let key = SecretKey::from_hex(&format!(" {digits}\n")).unwrap();
+        let encrypted = key.encrypt([15; 16], "secret password 123");
+        assert_eq!(
+            encrypted,
+            "Dw8PDw8PDw8PDw8PDw8PD0CRhZBf5vapzbFSMhDgO0fVWyC+"
+        );
+        assert_eq!(
+            Secret::from(encrypted).decrypted(&key).expose(),
+            "secret password 123"
+        );
+        assert_eq!(
+            SecretKey::from_hex("00").unwrap_err(),
+            KeyTextError::Length(2)
+        );
+        assert_eq!(
+            SecretKey::from_hex(&"é".repeat(32)).unwrap_err(),
+            KeyTextError::Digit
+        );
     }
 
     #[test]

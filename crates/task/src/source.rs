@@ -1,5 +1,6 @@
 //! The configuration of one source: the file given to `operate-source`, and its record in etcd.
 
+mod show;
 mod verify;
 
 pub(crate) use verify::MAX_SOURCE_ID;
@@ -203,9 +204,7 @@ impl SourceConfig {
         let mut shown = self.clone();
         shown.from.password = Secret::from(MASK);
         if let Some(security) = &mut shown.from.security {
-            security.ssl_ca_bytes = None;
-            security.ssl_key_bytes = None;
-            security.ssl_cert_bytes = None;
+            security.forget_content();
         }
         shown
     }

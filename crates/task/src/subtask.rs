@@ -2,7 +2,7 @@
 
 mod adjust;
 
-pub(crate) use adjust::adjust_shard_mode;
+pub(crate) use adjust::{SHADOW_RULE, TRASH_RULE, adjust_shard_mode};
 
 use dm_errors::{Code, DmError};
 use serde::{Deserialize, Serialize};
@@ -241,9 +241,7 @@ impl SubtaskConfig {
         for side in [&mut shown.from, &mut shown.to] {
             side.password = Secret::from(MASK);
             if let Some(security) = &mut side.security {
-                security.ssl_ca_bytes = None;
-                security.ssl_key_bytes = None;
-                security.ssl_cert_bytes = None;
+                security.forget_content();
             }
         }
         shown

@@ -4,10 +4,12 @@ mod adjust;
 mod expression;
 mod instance;
 mod read;
+mod show;
 mod split;
 mod timezone;
 
 pub use adjust::CHECKING_ITEMS;
+pub use show::{exported_yaml, shown_yaml};
 
 use std::collections::BTreeMap;
 

@@ -2,6 +2,7 @@
 //! scalar means depends on the field that takes it (YAML 1.1 booleans, numbers taken as text, null as zero).
 
 mod reader;
+mod writer;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -9,6 +10,7 @@ use std::rc::Rc;
 use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, ScanError};
 
 pub(crate) use reader::{Issues, Map};
+pub(crate) use writer::Tree;
 
 /// Deeper nesting than this is refused; the deepest documented key lies at level 5.
 const MAX_DEPTH: usize = 64;

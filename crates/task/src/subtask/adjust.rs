@@ -8,8 +8,8 @@ use crate::filter::EventRule;
 use crate::route::RouteRule;
 use crate::source::MAX_SOURCE_ID;
 
-const SHADOW_RULE: &str = r"^_(.+)_(?:new|gho)$";
-const TRASH_RULE: &str = r"^_(.+)_(?:ghc|del|old)$";
+pub(crate) const SHADOW_RULE: &str = r"^_(.+)_(?:new|gho)$";
+pub(crate) const TRASH_RULE: &str = r"^_(.+)_(?:ghc|del|old)$";
 
 impl SubtaskConfig {
     /// Fills defaults, brings names into their stored form and refuses what no worker could run.
