@@ -63,7 +63,7 @@ pub fn table(measured: &[Memory]) -> Table {
         row.extend(measured.iter().map(cell));
         table.row(row);
     }
-    table.note("Read when every replica had folded all keys, before any takeover at that size. Half of the keys are subtasks of about 2.5 KB, half are infos.");
+    table.note("Read when every replica had folded all keys, before any takeover at that size. Half of the keys are subtasks of about 2 KB, half are infos.");
     table
 }
 
