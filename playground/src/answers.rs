@@ -48,11 +48,20 @@ pub fn stages(answer: &Value) -> Vec<String> {
 
 /// `list-member --worker`: the worker that a source is bound to.
 pub fn bound_worker(answer: &Value, source: &str) -> Option<String> {
-    let members = answer["members"].as_array().into_iter().flatten();
-    let mut workers =
-        members.flat_map(|member| member["worker"]["workers"].as_array().into_iter().flatten());
-    let worker = workers.find(|worker| worker["source"] == source && worker["stage"] == "bound")?;
+    let worker =
+        workers(answer).find(|worker| worker["source"] == source && worker["stage"] == "bound")?;
     Some(plain(&worker["name"]))
+}
+
+/// `list-member --worker`: whether a worker is `offline`, `free` or `bound`.
+pub fn worker_stage(answer: &Value, worker: &str) -> Option<String> {
+    let worker = workers(answer).find(|entry| entry["name"] == worker)?;
+    Some(plain(&worker["stage"]))
+}
+
+fn workers(answer: &Value) -> impl Iterator<Item = &Value> {
+    let members = answer["members"].as_array().into_iter().flatten();
+    members.flat_map(|member| member["worker"]["workers"].as_array().into_iter().flatten())
 }
 
 /// Text without its quotes.

@@ -7,16 +7,14 @@ use std::time::Duration;
 
 use dm_keyspace::Role;
 use dm_testkit::etcd::{self, RealEtcd};
-use dm_testkit::mariadb::{self, MariaDb};
 use dm_testkit::process::Spec;
 use dm_testkit::{free_port, scratch};
-use futures::future::try_join_all;
 use tempfile::TempDir;
 
 use crate::cluster::{Playground, Stock};
 use crate::configuration::{self, Service};
 use crate::dmctl::Dmctl;
-use crate::{Error, Result, Unit, binaries};
+use crate::{Error, Result, Unit, binaries, databases};
 
 /// Below this much free memory on Linux's shared-memory file system, the folders go to the disk.
 const ROOMY_KIB: u64 = 4 * 1024 * 1024;
@@ -118,7 +116,8 @@ impl Builder {
     pub async fn start(self) -> Result<Playground> {
         let bin_dir = binaries::find(self.bin_dir.as_deref())?;
         let (root, scratch) = self.root()?;
-        let (etcd, databases) = tokio::try_join!(start_etcd(&root), self.start_databases(&root))?;
+        let (etcd, databases) =
+            tokio::try_join!(start_etcd(&root), databases::start(&root, self.sources))?;
         let (sources, downstream) = databases;
         let launch = Launch {
             root: &root,
@@ -172,25 +171,6 @@ impl Builder {
                 .map_err(Error::io("make a temporary folder"))?
         };
         Ok((scratch.path().to_owned(), Some(scratch)))
-    }
-
-    async fn start_databases(&self, root: &Path) -> Result<(Vec<MariaDb>, MariaDb)> {
-        let template = root.join("mariadb-template");
-        let start = |name: String, server_id: u32| {
-            let (dir, template) = (root.join(&name), template.clone());
-            let options = mariadb::Options {
-                template: Some(template),
-                own_group: true,
-                ..mariadb::Options::new(server_id)
-            };
-            async move { MariaDb::start(&name, dir, options).await }
-        };
-        // The first one makes the template that the others copy.
-        let downstream = start("downstream".to_owned(), 100).await?;
-        let sources = (1..)
-            .take(self.sources)
-            .map(|id| start(format!("source-{id}"), id));
-        Ok((try_join_all(sources).await?, downstream))
     }
 }
 

@@ -33,6 +33,7 @@ pub mod builder;
 pub mod cluster;
 pub mod compare;
 pub mod configuration;
+mod databases;
 pub mod demo;
 pub mod dmctl;
 pub mod error;

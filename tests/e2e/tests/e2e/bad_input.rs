@@ -14,7 +14,7 @@ struct Mistake {
     named: &'static [&'static str],
 }
 
-const TASK_MISTAKES: [Mistake; 6] = [
+const TASK_MISTAKES: [Mistake; 8] = [
     Mistake {
         what: "an unknown key",
         replace: ("shard-mode: pessimistic", "shard-mod: pessimistic"),
@@ -39,6 +39,16 @@ const TASK_MISTAKES: [Mistake; 6] = [
         what: "a source that nobody knows",
         replace: ("source-id: mysql-01", "source-id: mysql-99"),
         named: &["mysql-99"],
+    },
+    Mistake {
+        what: "a source twice",
+        replace: ("routes:", "  - source-id: mysql-01\nroutes:"),
+        named: &["code=20014", "mysql-01"],
+    },
+    Mistake {
+        what: "a bad route pattern",
+        replace: ("schema-pattern: \"shop_*\"", "schema-pattern: \"~[\""),
+        named: &["code=", "~["],
     },
     Mistake {
         what: "a route that nobody defined",

@@ -20,6 +20,7 @@ async fn whatever_crashes_the_downstream_ends_equal_to_the_merge_of_the_sources(
     migration::start(&env.playground).await.unwrap();
 
     a_source_fails_over_to_another_worker(&mut env, &writers).await;
+    a_worker_that_slept_past_its_lease_spoils_nothing(&mut env, &writers).await;
     the_next_scheduler_takes_over(&mut env).await;
     the_next_front_door_takes_over(&mut env).await;
     a_task_can_be_paused_and_resumed(&env).await;
@@ -67,6 +68,40 @@ async fn a_source_fails_over_to_another_worker(env: &mut Environment, writers: &
         .await
         .unwrap();
     env.playground.wait_ready().await.unwrap();
+}
+
+/// It wakes up with rows in its hands that another worker has written by then, and has to notice before it writes them.
+async fn a_worker_that_slept_past_its_lease_spoils_nothing(
+    env: &mut Environment,
+    writers: &Writers,
+) {
+    let asleep = worker_of(env, 1).await.expect("the source is bound");
+    env.playground.worker(&asleep).unwrap().pause().unwrap();
+    let other = wait_for(LIMIT, "another worker serves the source", async || {
+        worker_of(env, 1).await.filter(|worker| *worker != asleep)
+    });
+    other.await.unwrap();
+    migration::wait_stage(&env.playground, "Running Sync")
+        .await
+        .unwrap();
+    for shard in 0..env.shards.len() {
+        env.alter(writers, shard, "coupon").await.unwrap();
+    }
+    env.playground.worker(&asleep).unwrap().resume().unwrap();
+    migration::wait_resolved(&env.playground, "coupon")
+        .await
+        .unwrap();
+    let is_free = wait_for(LIMIT, "the woken worker is free", async || {
+        let answer = env
+            .playground
+            .dmctl(["list-member", "--worker"])
+            .await
+            .ok()?
+            .json()
+            .ok()?;
+        (answers::worker_stage(&answer, &asleep)? == "free").then_some(())
+    });
+    is_free.await.unwrap();
 }
 
 async fn the_next_scheduler_takes_over(env: &mut Environment) {
