@@ -5,7 +5,7 @@
 #   make lint    formatting, clippy, documentation
 #   make bench   figures
 #
-# One profile (dev) for everything, so that nothing is built twice.
+# One profile (dev) for everything but the figures, so that nothing is built twice.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -58,5 +58,6 @@ lint: setup
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
-bench: build
-	$(BIN)/bench $(ARGS)
+bench: setup
+	$(CARGO) build --release -p bench -p election-svc -p scheduler-svc -p pessimist-svc -p optimist-svc
+	$(TARGET_DIR)/release/bench self $(ARGS)
