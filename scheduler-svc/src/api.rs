@@ -4,6 +4,7 @@
 //! answers when the feed has brought the write back. What a user has done wrong is an answer with `result: false`
 //! and DM's error text; a gRPC error means that this replica could not answer at all.
 
+mod config;
 mod failure;
 mod operate_task;
 mod query_status;
@@ -13,10 +14,12 @@ mod start_task;
 mod verdict;
 mod wait;
 mod worker;
+mod worker_calls;
 
 use dm_keyspace::{SourceId, TaskName};
 use dm_replica::Handle;
 use dm_service::client::Channels;
+use dm_task::secret::SecretKey;
 use tonic::{Request, Response};
 
 use crate::latch::Latches;
@@ -25,6 +28,9 @@ use crate::settings::Limits;
 use crate::workers::Workers;
 
 use failure::Failure;
+
+/// A worker's methods, as callers of [`Workers::call`] get them.
+type WorkerClient = dm_proto::pb::worker_client::WorkerClient<dm_service::client::Channel>;
 
 /// Answers requests on behalf of one replica. Clones share everything.
 #[derive(Clone, Debug)]
@@ -35,15 +41,18 @@ pub struct Api {
     limits: Limits,
     max_txn_ops: usize,
     latches: Latches,
+    secret_key: Option<SecretKey>,
 }
 
 impl Api {
-    /// `channels` lead to the workers and to the leaders of the other roles; `max_txn_ops` is etcd's limit.
+    /// `channels` lead to the workers and to the leaders of the other roles; `secret_key` decrypts passwords in
+    /// configurations; `max_txn_ops` is etcd's limit.
     #[must_use]
     pub fn new(
         handle: Handle<Scheduler>,
         channels: Channels,
         limits: Limits,
+        secret_key: Option<SecretKey>,
         max_txn_ops: usize,
     ) -> Self {
         let workers = Workers::new(
@@ -58,6 +67,7 @@ impl Api {
             limits,
             max_txn_ops,
             latches: Latches::default(),
+            secret_key,
         }
     }
 

@@ -38,7 +38,8 @@ pub async fn serve(settings: Settings<Limits>, ctx: Context) -> Result<(), BoxEr
     let replica = replicate(&ctx, Role::Scheduler, Scheduler::default(), look).await?;
     let max_txn_ops = usize::try_from(settings.common.max_txn_ops).unwrap_or(usize::MAX);
     let channels = ctx.channels().clone();
-    let api = Api::new(replica.handle, channels, settings.own, max_txn_ops);
+    let key = settings.own.secret_key()?;
+    let api = Api::new(replica.handle, channels, settings.own, key, max_txn_ops);
     ctx.serve(replica.app.grpc(SchedulerServer::new(api))).await
 }
 

@@ -1,13 +1,16 @@
 //! The scheduler's own settings, in the same file, environment and flags as those of all services.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use dm_errors::{Code, DmError};
 use dm_service::config::{Error, Origins, duration};
 use dm_service::{Common, Section};
+use dm_task::secret::SecretKey;
 
 /// How long and how often the scheduler asks workers and databases.
-#[derive(Args, Clone, Copy, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct Limits {
     /// How long one call to a worker may take
     #[arg(long, value_parser = duration, default_value = "30s")]
@@ -27,6 +30,29 @@ pub struct Limits {
     /// How long an answer to operate-source waits for the bind of a source for which there is a worker
     #[arg(long, value_parser = duration, default_value = "5s")]
     pub bind_wait: Duration,
+    /// File with the key that passwords in configurations may be encrypted with: 64 hexadecimal digits
+    #[arg(long)]
+    pub secret_key_path: Option<PathBuf>,
+}
+
+impl Limits {
+    /// The key for passwords, if a file with one is named.
+    ///
+    /// # Errors
+    /// 20067 when the file cannot be read or holds no key.
+    pub fn secret_key(&self) -> Result<Option<SecretKey>, DmError> {
+        let Some(path) = &self.secret_key_path else {
+            return Ok(None);
+        };
+        let refuse = |why: &dyn std::fmt::Display| {
+            let why = format!("{}: {why}", path.display());
+            DmError::new(Code::CONFIG_SECRET_KEY_PATH, &[&why])
+        };
+        let text = std::fs::read_to_string(path).map_err(|error| refuse(&error))?;
+        SecretKey::from_hex(&text)
+            .map(Some)
+            .map_err(|error| refuse(&error))
+    }
 }
 
 impl Section for Limits {

@@ -7,9 +7,12 @@ use std::time::Duration;
 use dm_errors::{Code, DmError};
 use dm_proto::pb;
 use dm_proto::pb::worker_client::WorkerClient;
-use dm_service::client::Channels;
+use dm_service::client::{Channel, Channels};
 use tokio::sync::Semaphore;
-use tonic::{Code as Grpc, Request, Status};
+use tonic::{Code as Grpc, Request, Response, Status};
+
+/// A list of differing rows or of schemas may be long; more than this is a fault of the worker.
+const MOST_ANSWER_BYTES: usize = 64 << 20;
 
 /// The way to all workers. Clones share the limit.
 #[derive(Clone, Debug)]
@@ -39,18 +42,38 @@ impl Workers {
         addr: &str,
         task: &str,
     ) -> Result<pb::QueryStatusResponse, Status> {
+        let name = task.to_owned();
+        let message = pb::QueryStatusRequest { name };
+        self.call(addr, message, |mut worker, request| async move {
+            worker.query_status(request).await
+        })
+        .await
+    }
+
+    /// Sends one message by one method of a worker.
+    ///
+    /// # Errors
+    /// Whatever keeps the worker from answering in time.
+    pub async fn call<M, T, F>(
+        &self,
+        addr: &str,
+        message: M,
+        method: impl FnOnce(WorkerClient<Channel>, Request<M>) -> F,
+    ) -> Result<T, Status>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
         let _turn = self
             .slots
             .acquire()
             .await
             .map_err(|_| Status::unavailable("the scheduler is stopping"))?;
-        let mut client = WorkerClient::new(self.channels.to(addr)?);
-        let mut request = Request::new(pb::QueryStatusRequest {
-            name: task.to_owned(),
-        });
+        let mut request = Request::new(message);
         request.set_timeout(self.timeout);
-        match tokio::time::timeout(self.timeout, client.query_status(request)).await {
-            Ok(answer) => answer.map(tonic::Response::into_inner),
+        let client =
+            WorkerClient::new(self.channels.to(addr)?).max_decoding_message_size(MOST_ANSWER_BYTES);
+        match tokio::time::timeout(self.timeout, method(client, request)).await {
+            Ok(answer) => answer.map(Response::into_inner),
             Err(_) => Err(Status::deadline_exceeded("context deadline exceeded")),
         }
     }

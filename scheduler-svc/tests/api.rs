@@ -3,6 +3,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "api/calls.rs"]
+mod calls;
+#[path = "api/configs.rs"]
+mod configs;
 #[path = "api/kit.rs"]
 mod kit;
 #[path = "api/roles.rs"]

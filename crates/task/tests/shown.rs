@@ -130,7 +130,7 @@ fn split(text: &str) -> Vec<SubtaskConfig> {
     // What lies in etcd is what there is to be shown.
     subtasks
         .iter()
-        .map(|s| SubtaskConfig::from_toml(&s.to_toml().unwrap()).unwrap())
+        .map(|s| SubtaskConfig::from_toml(&s.to_toml().expect("toml")).expect("a subtask"))
         .collect()
 }
 

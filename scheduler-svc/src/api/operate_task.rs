@@ -108,7 +108,11 @@ impl Api {
     }
 
     /// The named sources, else all that the task has.
-    async fn members(&self, name: &TaskName, named: &[String]) -> Result<Vec<SourceId>, Failure> {
+    pub(super) async fn members(
+        &self,
+        name: &TaskName,
+        named: &[String],
+    ) -> Result<Vec<SourceId>, Failure> {
         if !named.is_empty() {
             let distinct: BTreeSet<SourceId> = sources(named).into_iter().collect();
             return Ok(distinct.into_iter().collect());

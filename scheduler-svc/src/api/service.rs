@@ -4,7 +4,7 @@ use dm_proto::pb;
 use dm_proto::scheduler::scheduler_server::Scheduler;
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{Api, Failure, Freshness};
+use super::{Api, Failure, Freshness, Seen};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -13,6 +13,14 @@ fn unsupported<T>(method: &str) -> Answer<T> {
     Err(Status::unimplemented(format!(
         "{method} is not supported by this version of scheduler-svc"
     )))
+}
+
+/// A read's outcome, with its revision.
+fn seen<T>(outcome: Result<Seen<T>, Failure>, refuse: impl FnOnce(String) -> T) -> Answer<T> {
+    match outcome {
+        Ok(seen) => Ok(seen.into_response()),
+        Err(failure) => Failure::answered(Err(failure), refuse),
+    }
 }
 
 #[async_trait]
@@ -57,13 +65,11 @@ impl Scheduler for Api {
         request: Request<pb::QueryStatusListRequest>,
     ) -> Answer<pb::QueryStatusListResponse> {
         let freshness = Freshness::of(&request);
-        match self.query(freshness, request.get_ref()).await {
-            Ok(seen) => Ok(seen.into_response()),
-            Err(failure) => Failure::answered(Err(failure), |msg| pb::QueryStatusListResponse {
-                msg,
-                ..Default::default()
-            }),
-        }
+        let outcome = self.query(freshness, request.get_ref()).await;
+        seen(outcome, |msg| pb::QueryStatusListResponse {
+            msg,
+            ..Default::default()
+        })
     }
 
     async fn operate_source(
@@ -93,13 +99,11 @@ impl Scheduler for Api {
         request: Request<pb::ListMemberRequest>,
     ) -> Answer<pb::ListWorkerMember> {
         let freshness = Freshness::of(&request);
-        match self.list(freshness, request.into_inner().names).await {
-            Ok(seen) => Ok(seen.into_response()),
-            Err(failure) => Failure::answered(Err(failure), |msg| pb::ListWorkerMember {
-                msg,
-                ..Default::default()
-            }),
-        }
+        let outcome = self.list(freshness, request.into_inner().names).await;
+        seen(outcome, |msg| pb::ListWorkerMember {
+            msg,
+            ..Default::default()
+        })
     }
 
     async fn offline_worker(
@@ -117,8 +121,11 @@ impl Scheduler for Api {
         &self,
         request: Request<pb::GetSubTaskCfgRequest>,
     ) -> Answer<pb::GetSubTaskCfgResponse> {
-        let outcome = self.subtask_texts(request.into_inner().name).await;
-        Failure::answered(outcome, |msg| pb::GetSubTaskCfgResponse {
+        let freshness = Freshness::of(&request);
+        let outcome = self
+            .subtask_texts(freshness, request.into_inner().name)
+            .await;
+        seen(outcome, |msg| pb::GetSubTaskCfgResponse {
             msg,
             ..Default::default()
         })
@@ -133,9 +140,13 @@ impl Scheduler for Api {
 
     async fn purge_worker_relay(
         &self,
-        _: Request<pb::PurgeWorkerRelayRequest>,
+        request: Request<pb::PurgeWorkerRelayRequest>,
     ) -> Answer<pb::PurgeWorkerRelayResponse> {
-        unsupported("PurgeWorkerRelay")
+        let outcome = self.purge(request.get_ref()).await;
+        Failure::answered(outcome, |msg| pb::PurgeWorkerRelayResponse {
+            msg,
+            ..Default::default()
+        })
     }
 
     async fn check_task(&self, _: Request<pb::CheckTaskRequest>) -> Answer<pb::CheckTaskResponse> {
@@ -144,20 +155,33 @@ impl Scheduler for Api {
 
     async fn operate_schema(
         &self,
-        _: Request<pb::OperateSchemaRequest>,
+        request: Request<pb::OperateSchemaRequest>,
     ) -> Answer<pb::OperateSchemaResponse> {
-        unsupported("OperateSchema")
+        let outcome = self.schema(request.get_ref()).await;
+        Failure::answered(outcome, |msg| pb::OperateSchemaResponse {
+            msg,
+            ..Default::default()
+        })
     }
 
-    async fn get_cfg(&self, _: Request<pb::GetCfgRequest>) -> Answer<pb::GetCfgResponse> {
-        unsupported("GetCfg")
+    async fn get_cfg(&self, request: Request<pb::GetCfgRequest>) -> Answer<pb::GetCfgResponse> {
+        let freshness = Freshness::of(&request);
+        let outcome = self.shown_config(freshness, request.into_inner()).await;
+        seen(outcome, |msg| pb::GetCfgResponse {
+            msg,
+            ..Default::default()
+        })
     }
 
     async fn handle_error(
         &self,
-        _: Request<pb::HandleErrorRequest>,
+        request: Request<pb::HandleErrorRequest>,
     ) -> Answer<pb::HandleErrorResponse> {
-        unsupported("HandleError")
+        let outcome = self.error(request.get_ref()).await;
+        Failure::answered(outcome, |msg| pb::HandleErrorResponse {
+            msg,
+            ..Default::default()
+        })
     }
 
     async fn transfer_source(
@@ -216,42 +240,35 @@ impl Scheduler for Api {
         unsupported("UpdateValidation")
     }
 
-    async fn encrypt(&self, _: Request<pb::EncryptRequest>) -> Answer<pb::EncryptResponse> {
-        unsupported("Encrypt")
-    }
-
-    async fn list_task_configs(&self, _: Request<()>) -> Answer<pb::ListTaskConfigsResponse> {
-        unsupported("ListTaskConfigs")
-    }
-
-    async fn list_source_configs(&self, _: Request<()>) -> Answer<pb::ListSourceConfigsResponse> {
-        unsupported("ListSourceConfigs")
-    }
-}
-
-impl Api {
-    async fn subtask_texts(&self, name: String) -> Result<pb::GetSubTaskCfgResponse, Failure> {
-        let task = super::task(&name);
-        let texts = self
-            .handle
-            .read(move |m, _| {
-                let text = |id| {
-                    m.subtask_config(&id, &task)
-                        .map(|text| String::from_utf8_lossy(&text).into_owned())
-                };
-                m.sources_of_task(&task)
-                    .into_iter()
-                    .filter_map(text)
-                    .collect::<Vec<_>>()
-            })
-            .await?;
-        if texts.is_empty() {
-            return Err(Failure::Answer("task not found".to_owned()));
-        }
-        Ok(pb::GetSubTaskCfgResponse {
+    async fn encrypt(&self, request: Request<pb::EncryptRequest>) -> Answer<pb::EncryptResponse> {
+        let outcome = self.encrypted(&request.get_ref().plaintext);
+        let outcome = outcome.map(|ciphertext| pb::EncryptResponse {
             result: true,
             msg: String::new(),
-            cfgs: texts,
+            ciphertext,
+        });
+        Failure::answered(outcome, |msg| pb::EncryptResponse {
+            msg,
+            ..Default::default()
+        })
+    }
+
+    async fn list_task_configs(&self, request: Request<()>) -> Answer<pb::ListTaskConfigsResponse> {
+        let outcome = self.exported_tasks(Freshness::of(&request)).await;
+        seen(outcome, |msg| pb::ListTaskConfigsResponse {
+            msg,
+            ..Default::default()
+        })
+    }
+
+    async fn list_source_configs(
+        &self,
+        request: Request<()>,
+    ) -> Answer<pb::ListSourceConfigsResponse> {
+        let outcome = self.exported_sources(Freshness::of(&request)).await;
+        seen(outcome, |msg| pb::ListSourceConfigsResponse {
+            msg,
+            ..Default::default()
         })
     }
 }

@@ -56,7 +56,10 @@ impl Api {
             .config
             .iter()
             .map(|text| SourceConfig::from_yaml("", text));
-        let configs = configs.collect::<Result<Vec<_>, _>>()?;
+        let mut configs = configs.collect::<Result<Vec<_>, _>>()?;
+        if let Some(key) = &self.secret_key {
+            configs.iter_mut().for_each(|config| config.decrypt(key));
+        }
         let new = completed(configs, self.limits.database_timeout).await?;
         let ids: Vec<SourceId> = new.iter().map(|source| source.id.clone()).collect();
         let worker = Some(request.worker_name.as_str())

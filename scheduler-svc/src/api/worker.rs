@@ -22,10 +22,11 @@ impl Api {
         self.handle
             .write(move |m| m.register_worker(&name, &addr))
             .await?;
-        // No secret key is configured: passwords travel as they are.
+        let key = self.secret_key.as_ref();
         Ok(pb::RegisterWorkerResponse {
             result: true,
-            ..Default::default()
+            msg: String::new(),
+            secret_key: key.map(|key| key.expose().to_vec()).unwrap_or_default(),
         })
     }
 

@@ -59,6 +59,20 @@ impl Scheduler {
             .map(super::record::Worker::stage)
     }
 
+    /// Where a registered worker listens.
+    #[must_use]
+    pub fn worker_addr(&self, name: &WorkerName) -> Option<String> {
+        let registered = self.workers.get(name)?.registered.as_ref()?;
+        Some(registered.addr.clone())
+    }
+
+    /// Tasks that have subtasks, by name.
+    pub fn task_names(&self) -> impl Iterator<Item = &TaskName> {
+        self.tasks
+            .keys()
+            .filter(|task| !self.sources_of_task(task).is_empty())
+    }
+
     /// The worker that serves a source.
     #[must_use]
     pub fn bound_worker(&self, id: &SourceId) -> Option<BoundWorker> {

@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use dm_keyspace::{
-    Bound, BoundKey, KeepAliveKey, SourceConfigKey, StageRecord, SubtaskStageKey, WorkerInfo,
-    WorkerInfoKey,
+    Bound, BoundKey, KeepAliveKey, RelayWorkerKey, SourceConfigKey, Stage, StageRecord, SubtaskKey,
+    SubtaskStageKey, WorkerInfo, WorkerInfoKey,
 };
 use dm_proto::pb;
 use dm_proto::pb::worker_server::{Worker, WorkerServer};
 use dm_proto::scheduler::scheduler_client::SchedulerClient;
-use dm_task::SourceConfig;
+use dm_task::{SourceConfig, SubtaskConfig, TaskConfig};
 use dm_testkit::mariadb::{self, MariaDb};
 use dm_testkit::memory::MemoryEtcd;
 use tokio::net::TcpListener;
@@ -32,6 +32,8 @@ pub(crate) async fn database(name: &str) -> MariaDb {
     MariaDb::start_temp(name, options).await.unwrap()
 }
 
+pub(crate) type Client = SchedulerClient<Channel>;
+
 /// Etcd and one or more replicas, ended when it is dropped.
 pub(crate) struct Cluster {
     pub(crate) etcd: MemoryEtcd,
@@ -41,8 +43,13 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With further flags.
+    pub(crate) async fn start_with(flags: &[&str]) -> Self {
         let etcd = MemoryEtcd::start().await.unwrap();
-        let (addr, replica) = replica(&etcd).await;
+        let (addr, replica) = replica(&etcd, flags).await;
         Self {
             etcd,
             client: connect(addr).await,
@@ -52,7 +59,7 @@ impl Cluster {
 
     /// Adds a standby and returns a client of it.
     pub(crate) async fn add_replica(&mut self) -> SchedulerClient<Channel> {
-        let (addr, replica) = replica(&self.etcd).await;
+        let (addr, replica) = replica(&self.etcd, &[]).await;
         self.replicas.push(replica);
         connect(addr).await
     }
@@ -98,6 +105,14 @@ impl Cluster {
         );
     }
 
+    /// Tells a worker by name to pull a relay log.
+    pub(crate) fn relay(&self, worker: &str, source: &str) {
+        let key = RelayWorkerKey {
+            worker: worker.into(),
+        };
+        self.etcd.put(key.encode(), source);
+    }
+
     /// A source that no database stands behind.
     pub(crate) fn source(&self, id: &str) {
         let yaml = format!("source-id: {id}\nfrom: {{host: 127.0.0.1, port: 1, user: u}}\n");
@@ -107,6 +122,22 @@ impl Cluster {
             SourceConfigKey { source: id.into() }.encode(),
             config.to_toml().unwrap(),
         );
+    }
+
+    /// A subtask that runs.
+    pub(crate) fn subtask(&self, task: &str, source: &str) {
+        let key = SubtaskKey {
+            source: source.into(),
+            task: task.into(),
+        };
+        self.etcd
+            .put(key.encode(), subtask(task, source).to_toml().unwrap());
+        let stage = StageRecord::subtask(Stage::Running, source, task).to_bytes();
+        let key = SubtaskStageKey {
+            source: source.into(),
+            task: task.into(),
+        };
+        self.etcd.put(key.encode(), stage);
     }
 
     /// Waits until the bounds are these, such as `w1-s1 w2-s2`, in etcd and in what the leader answers.
@@ -148,7 +179,7 @@ async fn served(mut client: SchedulerClient<Channel>) -> String {
         .join(" ")
 }
 
-async fn replica(etcd: &MemoryEtcd) -> (SocketAddr, DropGuard) {
+async fn replica(etcd: &MemoryEtcd, flags: &[&str]) -> (SocketAddr, DropGuard) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let endpoint = etcd.endpoint();
@@ -166,7 +197,7 @@ async fn replica(etcd: &MemoryEtcd) -> (SocketAddr, DropGuard) {
     let settings = dm_service::config::load::<scheduler_svc::Limits>(
         "scheduler-svc",
         0,
-        args.map(Into::into),
+        args.iter().chain(flags).map(Into::into),
         |_| None,
     )
     .unwrap();
@@ -200,6 +231,19 @@ async fn connect(addr: SocketAddr) -> SchedulerClient<Channel> {
     })
     .await
     .unwrap()
+}
+
+/// The configuration of a task's part for a source, as it lies in etcd.
+pub(crate) fn subtask(task: &str, source: &str) -> SubtaskConfig {
+    let file = format!(
+        "name: {task}\ntask-mode: all\ntarget-database: {{host: h, port: 4000, user: u, password: s3cret}}\n\
+         mysql-instances: [{{source-id: {source}}}]\n"
+    );
+    let yaml = format!("source-id: {source}\nfrom: {{host: 127.0.0.1, port: 1, user: u}}\n");
+    let config = SourceConfig::from_yaml("", &yaml).unwrap();
+    let task = TaskConfig::from_yaml("", &file).unwrap();
+    let sources = [(source.into(), config)].into_iter().collect();
+    task.split(&sources).unwrap().remove(0)
 }
 
 /// A worker that does nothing but read etcd when it is asked.
@@ -237,6 +281,14 @@ struct Obedient {
 }
 
 impl Obedient {
+    fn said(&self, what: String) -> Result<Response<pb::CommonWorkerResponse>, Status> {
+        Ok(Response::new(pb::CommonWorkerResponse {
+            result: true,
+            msg: format!("{}: {what}", self.name),
+            ..Default::default()
+        }))
+    }
+
     fn source(&self) -> Option<String> {
         let key = BoundKey {
             worker: self.name.as_str().into(),
@@ -290,16 +342,21 @@ impl Worker for Obedient {
 
     async fn purge_relay(
         &self,
-        _: Request<pb::PurgeRelayRequest>,
+        request: Request<pb::PurgeRelayRequest>,
     ) -> Result<Response<pb::CommonWorkerResponse>, Status> {
-        Err(Status::unimplemented("not asked in these tests"))
+        let r = request.into_inner();
+        self.said(format!("purge {} {}", r.inactive, r.filename))
     }
 
     async fn operate_schema(
         &self,
-        _: Request<pb::OperateWorkerSchemaRequest>,
+        request: Request<pb::OperateWorkerSchemaRequest>,
     ) -> Result<Response<pb::CommonWorkerResponse>, Status> {
-        Err(Status::unimplemented("not asked in these tests"))
+        let r = request.into_inner();
+        self.said(format!(
+            "schema {} {} {}.{}",
+            r.task, r.source, r.database, r.table
+        ))
     }
 
     async fn operate_v1_meta(
@@ -311,16 +368,18 @@ impl Worker for Obedient {
 
     async fn handle_error(
         &self,
-        _: Request<pb::HandleWorkerErrorRequest>,
+        request: Request<pb::HandleWorkerErrorRequest>,
     ) -> Result<Response<pb::CommonWorkerResponse>, Status> {
-        Err(Status::unimplemented("not asked in these tests"))
+        let r = request.into_inner();
+        self.said(format!("error {} {} {:?}", r.task, r.binlog_pos, r.sqls))
     }
 
     async fn get_worker_cfg(
         &self,
         _: Request<pb::GetWorkerCfgRequest>,
     ) -> Result<Response<pb::GetWorkerCfgResponse>, Status> {
-        Err(Status::unimplemented("not asked in these tests"))
+        let cfg = format!("name = \"{}\"\n", self.name);
+        Ok(Response::new(pb::GetWorkerCfgResponse { cfg }))
     }
 
     async fn check_subtasks_can_update(
@@ -332,29 +391,53 @@ impl Worker for Obedient {
 
     async fn get_worker_validator_status(
         &self,
-        _: Request<pb::GetValidationStatusRequest>,
+        request: Request<pb::GetValidationStatusRequest>,
     ) -> Result<Response<pb::GetValidationStatusResponse>, Status> {
-        Err(Status::unimplemented("not asked in these tests"))
+        let status = pb::ValidationStatus {
+            task: request.into_inner().task_name,
+            source: self.source().unwrap_or_default(),
+            ..Default::default()
+        };
+        Ok(Response::new(pb::GetValidationStatusResponse {
+            result: true,
+            validators: vec![status],
+            ..Default::default()
+        }))
     }
 
     async fn get_validator_error(
         &self,
         _: Request<pb::GetValidationErrorRequest>,
     ) -> Result<Response<pb::GetValidationErrorResponse>, Status> {
-        Err(Status::unimplemented("not asked in these tests"))
+        let error = pb::ValidationError {
+            source: self.source().unwrap_or_default(),
+            ..Default::default()
+        };
+        Ok(Response::new(pb::GetValidationErrorResponse {
+            result: true,
+            error: vec![error],
+            ..Default::default()
+        }))
     }
 
     async fn operate_validator_error(
         &self,
-        _: Request<pb::OperateValidationErrorRequest>,
+        request: Request<pb::OperateValidationErrorRequest>,
     ) -> Result<Response<pb::OperateValidationErrorResponse>, Status> {
-        Err(Status::unimplemented("not asked in these tests"))
+        // The ids are the worker's own: this one knows number 1 only.
+        let is_known = request.into_inner().err_id == 1;
+        let msg = if is_known { "" } else { "no such error" };
+        Ok(Response::new(pb::OperateValidationErrorResponse {
+            result: is_known,
+            msg: msg.to_owned(),
+        }))
     }
 
     async fn update_validator(
         &self,
-        _: Request<pb::UpdateValidationWorkerRequest>,
+        request: Request<pb::UpdateValidationWorkerRequest>,
     ) -> Result<Response<pb::CommonWorkerResponse>, Status> {
-        Err(Status::unimplemented("not asked in these tests"))
+        let r = request.into_inner();
+        self.said(format!("update {} {}", r.task_name, r.binlog_gtid))
     }
 }

@@ -120,11 +120,11 @@ async fn a_method_of_a_later_version_is_refused_by_name() {
     let mut cluster = Cluster::start().await;
     let status = cluster
         .client
-        .encrypt(pb::EncryptRequest::default())
+        .check_task(pb::CheckTaskRequest::default())
         .await
         .unwrap_err();
     assert_eq!(status.code(), tonic::Code::Unimplemented);
-    assert!(status.message().starts_with("Encrypt "), "{status}");
+    assert!(status.message().starts_with("CheckTask "), "{status}");
 }
 
 #[tokio::test]

@@ -22,6 +22,9 @@ impl Api {
         has_start_time: bool,
     ) -> Result<Generated, Failure> {
         let mut config = TaskConfig::from_yaml("", text)?;
+        if let Some(key) = &self.secret_key {
+            config.decrypt(key);
+        }
         let limit = self.limits.database_timeout;
         let version = target_version(&config.target_database, limit)
             .await
