@@ -1,11 +1,34 @@
 //! What a case is played on: etcd, a coordinator that comes and goes, and workers that follow DM's protocol.
 
+use dm_errors::DmError;
 use dm_keyspace::pessimism::{Info, Operation};
 use dm_keyspace::{SourceId, TaskName};
 use dm_store::Revision;
-use pessimist_svc::machine::{LockView, UnlockOutcome, UnlockRefusal, UnlockRequest};
+use pessimist_svc::errors;
+use pessimist_svc::machine::{LockView, UnlockRequest};
 
 use crate::world::{INFO_NOT_FOUND, UNLOCK_WAIT, World, info_key, operation_key};
+
+/// How a call ended.
+pub(crate) struct Ended {
+    /// DM's code; zero is success.
+    pub(crate) code: u32,
+    /// The text for the client.
+    pub(crate) msg: String,
+}
+
+impl From<DmError> for Ended {
+    fn from(error: DmError) -> Self {
+        let (code, msg) = (error.code().number(), error.to_string());
+        Self { code, msg }
+    }
+}
+
+impl From<Result<String, DmError>> for Ended {
+    fn from(ended: Result<String, DmError>) -> Self {
+        ended.map_or_else(Self::from, |msg| Self { code: 0, msg })
+    }
+}
 
 /// The coordinator and its etcd, as a case sees them.
 pub(crate) trait Host {
@@ -30,12 +53,14 @@ pub(crate) trait Host {
     fn locks(&self, task: &str, sources: &[SourceId]) -> Vec<LockView>;
     fn rejected(&self) -> u64;
     fn is_running(&self, task: &TaskName) -> bool;
-    fn begin_unlock(
-        &mut self,
-        task: &TaskName,
-        request: &UnlockRequest,
-    ) -> Result<Revision, UnlockRefusal>;
-    fn unlock_outcome(&self, task: &TaskName, id: &str, since: Revision) -> Option<UnlockOutcome>;
+    fn begin_unlock(&mut self, task: &TaskName, request: &UnlockRequest)
+    -> Result<Revision, Ended>;
+    /// How the unlock ended that began at this revision; none while it goes on.
+    fn unlock_ended(&mut self, task: &TaskName, id: &str, since: Revision) -> Option<Ended>;
+    /// The call of the API as it is, where the host has one.
+    fn call_unlock(&mut self, _: &UnlockRequest) -> Option<Ended> {
+        None
+    }
     fn remove_meta(&mut self, task: &TaskName);
 
     fn operation(&self, task: &str, source: &str) -> Option<Operation> {
@@ -145,12 +170,12 @@ impl Host for World {
         &mut self,
         task: &TaskName,
         request: &UnlockRequest,
-    ) -> Result<Revision, UnlockRefusal> {
-        World::begin_unlock(self, task, request)
+    ) -> Result<Revision, Ended> {
+        World::begin_unlock(self, task, request).map_err(|refusal| errors::refusal(&refusal).into())
     }
 
-    fn unlock_outcome(&self, task: &TaskName, id: &str, since: Revision) -> Option<UnlockOutcome> {
-        World::unlock_outcome(self, task, id, since)
+    fn unlock_ended(&mut self, task: &TaskName, id: &str, since: Revision) -> Option<Ended> {
+        World::unlock_outcome(self, task, id, since).map(|o| errors::outcome(id, o).into())
     }
 
     fn remove_meta(&mut self, task: &TaskName) {

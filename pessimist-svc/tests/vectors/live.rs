@@ -1,24 +1,21 @@
 //! The real loop, with a real connection to an etcd in memory, as a host of the vectors.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use dm_keyspace::pessimism::{Operation, OperationKey};
 use dm_keyspace::{Member, Role, SourceId, TaskName};
 use dm_replica::{Handle, Plan, Replica, Settings, Status, WriteError};
-use dm_store::{Event, Feed, FeedItem, KeyRange, Options, Put, Revision, Store, Txn};
+use dm_store::{KeyRange, Revision};
 use dm_testkit::memory::MemoryEtcd;
-use pessimist_svc::machine::{
-    Limits, LockView, Pessimist, UnlockOutcome, UnlockRefusal, UnlockRequest,
-};
+use pessimist_svc::errors;
+use pessimist_svc::machine::{Limits, LockView, Pessimist, UnlockRefusal, UnlockRequest};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::host::Host;
+use crate::etcd::{Etcd, LIMIT};
+use crate::host::{Ended, Host};
 
-/// How long anything may take.
-const LIMIT: Duration = Duration::from_secs(30);
 /// How long an unlock waits here.
 const UNLOCK_WAIT: Duration = Duration::from_millis(400);
 
@@ -28,16 +25,22 @@ struct Running {
     ended: JoinHandle<()>,
 }
 
+/// What the etcd is told to do with deletions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deletions {
+    Accepted,
+    /// Refused since the loop had been refused so often.
+    Refused(u64),
+    /// Accepted from the next request on: until then the loop has no reason to try again.
+    AcceptedSoon,
+}
+
 /// One replica at most, and a feed that tells what it puts.
 pub(crate) struct Live {
     runtime: Runtime,
-    etcd: MemoryEtcd,
-    store: Store,
-    feed: Feed,
-    seen: Revision,
-    put: Vec<Operation>,
-    /// Revisions of what is not the coordinator's.
-    others: BTreeSet<Revision>,
+    memory: MemoryEtcd,
+    etcd: Etcd,
+    deletions: Deletions,
     replica: Option<Running>,
     starts: u32,
 }
@@ -45,25 +48,15 @@ pub(crate) struct Live {
 impl Live {
     pub(crate) fn new() -> Self {
         let runtime = Runtime::new().expect("a runtime");
-        let (etcd, store) = runtime.block_on(async {
-            let etcd = MemoryEtcd::start().await.expect("an etcd");
-            let options = Options {
-                endpoints: vec![etcd.endpoint()],
-                ..Options::default()
-            };
-            let store = Store::connect(&options).await.expect("a connection");
-            (etcd, store)
-        });
-        let feed = runtime.block_on(async { store.feed(KeyRange::dm()) });
-        let (seen, put, others) = (Revision::ZERO, Vec::new(), BTreeSet::new());
+        let memory = runtime
+            .block_on(MemoryEtcd::start())
+            .expect("an etcd in memory");
+        let etcd = Etcd::connect(&runtime, memory.endpoint());
         Self {
             runtime,
+            memory,
             etcd,
-            store,
-            feed,
-            seen,
-            put,
-            others,
+            deletions: Deletions::Accepted,
             replica: None,
             starts: 0,
         }
@@ -94,74 +87,20 @@ impl Live {
             self.running().handle.status().borrow().clone()
         );
     }
-
-    /// Reads the feed up to etcd's present revision.
-    fn listen(&mut self) {
-        let target = Revision(self.etcd.revision());
-        while self.seen < target {
-            let item = self
-                .runtime
-                .block_on(async { tokio::time::timeout(LIMIT, self.feed.next()).await });
-            let events = match item.expect("the feed goes on") {
-                FeedItem::Reset(snapshot) => {
-                    self.seen = snapshot.revision;
-                    snapshot.entries.into_iter().map(Event::Put).collect()
-                }
-                FeedItem::Batch(batch) => {
-                    self.seen = batch.revision;
-                    batch.events
-                }
-            };
-            for event in events {
-                let Event::Put(kv) = event else { continue };
-                if kv.key.starts_with(OperationKey::PREFIX.as_bytes())
-                    && !self.others.contains(&kv.mod_revision)
-                {
-                    self.put.extend(Operation::from_bytes(&kv.value).ok());
-                }
-            }
-        }
-    }
 }
 
 impl Host for Live {
     fn write(&mut self, puts: Vec<(String, Vec<u8>)>, deletes: &[String]) {
-        let put = |(key, value): (String, Vec<u8>)| Put {
-            key: key.into(),
-            value: value.into(),
-            lease: None,
-        };
-        let txn = Txn {
-            puts: puts.into_iter().map(put).collect(),
-            deletes: deletes
-                .iter()
-                .map(|key| KeyRange::key(key.as_str()))
-                .collect(),
-            ..Txn::default()
-        };
-        if txn.operations() > 0 {
-            let revision = self
-                .runtime
-                .block_on(self.store.commit(&txn))
-                .expect("etcd takes it");
-            self.others.insert(revision);
-        }
+        let deletes = deletes.iter().map(|key| KeyRange::key(key.as_str()));
+        self.etcd.write(&self.runtime, puts, deletes.collect());
     }
 
     fn value(&self, key: &str) -> Option<Vec<u8>> {
-        let found = self.etcd.dump(key);
-        found
-            .into_iter()
-            .find(|kv| kv.key == key.as_bytes())
-            .map(|kv| kv.value.to_vec())
+        self.etcd.value(&self.runtime, key)
     }
 
     fn values(&self, prefix: &str) -> Vec<Vec<u8>> {
-        self.etcd
-            .dump(prefix)
-            .into_iter()
-            .map(|kv| kv.value.to_vec())
-            .collect()
+        self.etcd.values(&self.runtime, prefix)
     }
 
     fn start(&mut self) {
@@ -174,7 +113,7 @@ impl Host for Live {
             lease_ttl: Duration::from_secs(60),
             ..Settings::new(Role::Pessimist, member)
         };
-        let replica = Replica::new(settings, self.store.clone(), machine);
+        let replica = Replica::new(settings, self.etcd.store.clone(), machine);
         let (handle, stop) = (replica.handle(), CancellationToken::new());
         let ended = self.runtime.spawn(replica.run(stop.clone()));
         self.replica = Some(Running {
@@ -196,18 +135,24 @@ impl Host for Live {
 
     fn lose_watch(&mut self) {
         let loads = self.running().handle.status().borrow().stats.loads;
-        self.etcd.hold_watch();
+        self.memory.hold_watch();
         let key = "/dm-master/unused";
-        self.etcd.put(key, "");
-        let present = self.etcd.delete(key);
-        self.etcd.compact(present).expect("it can be compacted");
-        self.etcd.cut_connections();
-        self.etcd.release_watch();
+        self.memory.put(key, "");
+        let present = self.memory.delete(key);
+        self.memory.compact(present).expect("it can be compacted");
+        self.memory.cut_connections();
+        self.memory.release_watch();
         self.wait("it has loaded anew", |status| status.stats.loads > loads);
     }
 
-    fn fail_deletes(&mut self, _: bool) {
-        panic!("this etcd cannot refuse deletions only");
+    fn fail_deletes(&mut self, on: bool) {
+        self.deletions = if on {
+            // Workers delete infos, nobody but the coordinator deletes operations.
+            self.memory.refuse_deletions(Some(OperationKey::PREFIX));
+            Deletions::Refused(self.running().handle.status().borrow().stats.refused)
+        } else {
+            Deletions::AcceptedSoon
+        };
     }
 
     fn leads(&self) -> bool {
@@ -215,20 +160,31 @@ impl Host for Live {
     }
 
     fn quiet(&mut self) {
+        let deletions = self.deletions;
+        // What etcd refuses stays wanted.
+        let is_idle = move |status: &Status| match deletions {
+            _ if status.stats.in_flight > 0 => false,
+            Deletions::Accepted => status.stats.wanted == 0,
+            Deletions::Refused(before) => status.stats.wanted == 0 || status.stats.refused > before,
+            Deletions::AcceptedSoon => true,
+        };
         while self.replica.is_some() {
-            let present = Revision(self.etcd.revision());
+            let present = Revision(self.memory.revision());
             self.wait("it comes to rest", |status| {
-                status.applied >= present && status.stats.wanted == 0 && status.stats.in_flight == 0
+                status.applied >= present && is_idle(status)
             });
             // A read goes through the loop: what it has decided by now shows in its status afterwards.
             self.read(|_| ());
             let status = self.running().handle.status().borrow().clone();
-            let is_idle = status.stats.wanted == 0 && status.stats.in_flight == 0;
-            if is_idle && Revision(self.etcd.revision()) == present && status.applied >= present {
+            if is_idle(&status)
+                && Revision(self.memory.revision()) == present
+                && status.applied >= present
+            {
                 break;
             }
         }
-        self.listen();
+        let present = Revision(self.memory.revision());
+        self.etcd.listen(&self.runtime, present);
     }
 
     fn pass_time(&mut self) {
@@ -237,7 +193,7 @@ impl Host for Live {
     }
 
     fn take_put(&mut self) -> Vec<Operation> {
-        std::mem::take(&mut self.put)
+        self.etcd.take_put()
     }
 
     fn locks(&self, task: &str, sources: &[SourceId]) -> Vec<LockView> {
@@ -260,21 +216,26 @@ impl Host for Live {
         &mut self,
         task: &TaskName,
         request: &UnlockRequest,
-    ) -> Result<Revision, UnlockRefusal> {
+    ) -> Result<Revision, Ended> {
+        if self.deletions == Deletions::AcceptedSoon {
+            self.memory.refuse_deletions(None);
+            self.deletions = Deletions::Accepted;
+        }
         let (task, request) = (task.clone(), request.clone());
         let begun = self
             .running()
             .handle
             .write(move |machine: &Pessimist| machine.plan_unlock(&task, &request));
         self.runtime.block_on(begun).map_err(|error| match error {
-            WriteError::Rejected(refusal) => refusal,
+            WriteError::Rejected(refusal) => errors::refusal(&refusal).into(),
             other => panic!("the unlock is not written: {other}"),
         })
     }
 
-    fn unlock_outcome(&self, task: &TaskName, id: &str, since: Revision) -> Option<UnlockOutcome> {
-        let (task, id) = (task.clone(), id.to_owned());
-        self.read(move |machine| machine.unlock_outcome(&task, &id, since))
+    fn unlock_ended(&mut self, task: &TaskName, id: &str, since: Revision) -> Option<Ended> {
+        let (task, lock) = (task.clone(), id.to_owned());
+        let outcome = self.read(move |machine| machine.unlock_outcome(&task, &lock, since))?;
+        Some(errors::outcome(id, outcome).into())
     }
 
     fn remove_meta(&mut self, task: &TaskName) {

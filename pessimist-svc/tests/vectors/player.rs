@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use dm_errors::DmError;
 use dm_keyspace::pessimism::{Info, Operation, task_of_lock_id};
 use dm_keyspace::{SourceId, SubtaskKey, TaskName};
 use pessimist_svc::errors;
@@ -11,8 +10,11 @@ use serde_json::{Value, json};
 
 use crate::case::{Case, Ddls, Defaults, Remembered, Step, When};
 use crate::compare::sorted;
-use crate::host::Host;
+use crate::host::{Ended, Host};
 use crate::world::{info_key, names, operation_key};
+
+/// Stands for a failure that has a text and no code.
+pub(crate) const NO_CODE: u32 = u32::MAX;
 
 type Aliases = BTreeMap<String, Vec<String>>;
 
@@ -157,9 +159,7 @@ impl Player<'_> {
             }
             "watch_lost" => self.host.lose_watch(),
             "etcd_fault" => self.host.fail_deletes(step.on),
-            "unlock" => {
-                answer.error = Some(self.unlock(step).map_or_else(|e| e.code().number(), |_| 0))
-            }
+            "unlock" => answer.error = Some(self.unlock(step).code),
             "rpc_unlock" => self.rpc_unlock(step, answer),
             "remove_meta" if !self.host.leads() => {
                 answer.error = Some(errors::not_started().code().number())
@@ -211,28 +211,26 @@ impl Player<'_> {
         self.host.done(task, source, remembered)
     }
 
-    fn unlock(&mut self, step: &Step) -> Result<String, DmError> {
+    fn unlock(&mut self, step: &Step) -> Ended {
         if !self.host.leads() {
-            return Err(errors::not_started());
+            return errors::not_started().into();
         }
-        let id = step.id.clone().unwrap_or_default();
+        let request = unlock_request(step);
+        let id = request.id.clone();
         let task: TaskName = task_of_lock_id(&id).into();
-        let request = UnlockRequest {
-            id: id.clone(),
-            replace_owner: step.replace_owner.as_deref().map(SourceId::from),
-            force_remove: step.force_remove,
+        let since = match self.host.begin_unlock(&task, &request) {
+            Ok(since) => since,
+            Err(refused) => {
+                self.host.pass_time();
+                return refused;
+            }
         };
-        let begun = self.host.begin_unlock(&task, &request);
-        let since = begun.map_err(|refusal| {
-            self.host.pass_time();
-            errors::refusal(&refusal)
-        })?;
         let mut during = step.during.iter().peekable();
         for _ in 0..100 {
             self.host.quiet();
-            if let Some(outcome) = self.host.unlock_outcome(&task, &id, since) {
+            if let Some(ended) = self.host.unlock_ended(&task, &id, since) {
                 assert!(during.peek().is_none(), "the unlock ends before its steps");
-                return errors::outcome(&id, outcome);
+                return ended;
             }
             let is_due = |next: &&Step| {
                 next.when
@@ -255,23 +253,26 @@ impl Player<'_> {
     }
 
     fn rpc_unlock(&mut self, step: &Step, answer: &mut Answer) {
-        let id = step.id.clone().unwrap_or_default();
+        let called = self.host.call_unlock(&unlock_request(step));
+        let ended = called.unwrap_or_else(|| self.unlock_as_api(step));
+        answer.error = Some(ended.code);
+        answer.result = Some(ended.code == 0);
+        answer.msg = Some(ended.msg);
+    }
+
+    /// What the API makes of a request, for a host without one.
+    fn unlock_as_api(&mut self, step: &Step) -> Ended {
+        let UnlockRequest {
+            id, replace_owner, ..
+        } = unlock_request(step);
         let task: TaskName = task_of_lock_id(&id).into();
         if task.is_empty() {
-            (answer.result, answer.msg) =
-                (Some(false), Some(errors::NO_TASK_IN_LOCK_ID.to_owned()));
-            return;
+            let (code, msg) = (NO_CODE, errors::NO_TASK_IN_LOCK_ID.to_owned());
+            return Ended { code, msg };
         }
-        let force_remove = step.force_remove || !self.host.is_running(&task);
-        let forced = Step {
-            force_remove,
-            during: Vec::new(),
-            ..rpc(step)
-        };
-        let ended = self.unlock(&forced);
-        answer.error = Some(ended.as_ref().map_or_else(|e| e.code().number(), |_| 0));
-        answer.result = Some(ended.is_ok());
-        answer.msg = Some(ended.unwrap_or_else(|e| e.to_string()));
+        let is_forced = step.force_remove || !self.host.is_running(&task);
+        let forced = json!({ "event": "unlock", "id": id, "replace_owner": replace_owner.map(|o| o.to_string()), "force_remove": is_forced });
+        self.unlock(&serde_json::from_value(forced).expect("a step"))
     }
 
     fn show(&self, step: &Step) -> Vec<Value> {
@@ -291,10 +292,10 @@ impl Player<'_> {
     }
 }
 
-/// What an `rpc_unlock` has in common with an `unlock`.
-fn rpc(step: &Step) -> Step {
-    serde_json::from_value(
-        json!({ "event": "unlock", "id": step.id, "replace_owner": step.replace_owner }),
-    )
-    .expect("a step")
+fn unlock_request(step: &Step) -> UnlockRequest {
+    UnlockRequest {
+        id: step.id.clone().unwrap_or_default(),
+        replace_owner: step.replace_owner.as_deref().map(SourceId::from),
+        force_remove: step.force_remove,
+    }
 }

@@ -250,6 +250,13 @@ impl MemoryEtcd {
         });
     }
 
+    /// While there is a prefix, requests that would delete a key or range beginning with it are not carried out, not
+    /// even in part: they are answered with `PermissionDenied`. All else goes on.
+    pub fn refuse_deletions(&self, prefix: Option<&str>) {
+        self.shared
+            .with_faults(|faults| faults.refuse_deletions(prefix.map(|prefix| prefix.into())));
+    }
+
     fn set_held(&self, held: bool) {
         self.shared.with(|core| {
             let (streams, history) = core.watch();

@@ -29,6 +29,7 @@ pub(crate) struct Faults {
     failures: BTreeMap<&'static str, VecDeque<Status>>,
     lost_replies: BTreeSet<&'static str>,
     refusing: bool,
+    undeletable: Option<Vec<u8>>,
 }
 
 impl Faults {
@@ -70,6 +71,26 @@ impl Faults {
 
     pub(crate) fn refuse(&mut self, refusing: bool) {
         self.refusing = refusing;
+    }
+
+    pub(crate) fn refuse_deletions(&mut self, prefix: Option<Vec<u8>>) {
+        self.undeletable = prefix;
+    }
+
+    /// Says how a request fails that would delete these keys, and counts it then.
+    pub(crate) fn delete<'a>(
+        &mut self,
+        method: &str,
+        mut keys: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<(), Status> {
+        let Some(prefix) = &self.undeletable else {
+            return Ok(());
+        };
+        if !keys.any(|key| key.starts_with(prefix)) {
+            return Ok(());
+        }
+        *self.counts.entry(known(method)).or_default() += 1;
+        Err(Status::permission_denied("etcdserver: permission denied"))
     }
 
     pub(crate) fn is_refusing(&self) -> bool {

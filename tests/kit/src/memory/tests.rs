@@ -162,6 +162,37 @@ async fn planned_failures_come_in_order_and_are_counted() {
 }
 
 #[tokio::test]
+async fn while_deletions_are_refused_all_else_goes_on_and_nothing_is_deleted() {
+    let etcd = MemoryEtcd::start().await.unwrap();
+    let mut kv = KvClient::new(channel(&etcd).await);
+    etcd.refuse_deletions(Some("k"));
+    kv.txn(txn("k")).await.unwrap();
+    let delete = pb::DeleteRangeRequest {
+        key: "k".into(),
+        ..pb::DeleteRangeRequest::default()
+    };
+    let mut deleting = txn("other");
+    deleting.success.push(pb::RequestOp {
+        request: Some(pb::request_op::Request::RequestDeleteRange(delete.clone())),
+    });
+    for refused in [
+        kv.delete_range(delete.clone()).await.unwrap_err(),
+        kv.txn(deleting.clone()).await.unwrap_err(),
+    ] {
+        assert_eq!(refused.code(), Code::PermissionDenied);
+    }
+    let other = pb::DeleteRangeRequest {
+        key: "other".into(),
+        ..delete
+    };
+    kv.delete_range(other).await.unwrap();
+    assert_eq!((etcd.dump("").len(), etcd.revision()), (1, 2));
+    etcd.refuse_deletions(None);
+    kv.txn(deleting).await.unwrap();
+    assert_eq!(etcd.dump("k").len(), 0);
+}
+
+#[tokio::test]
 async fn a_lost_reply_hides_a_transaction_that_was_carried_out() {
     let etcd = MemoryEtcd::start().await.unwrap();
     let mut kv = KvClient::new(channel(&etcd).await);
