@@ -1,4 +1,4 @@
-//! The steps of a migration of [`orders`](crate::orders), as a user takes them with `dmctl`, and what they wait for.
+//! The steps of a migration of [`crate::orders`], as a user takes them with `dmctl`, and what they wait for.
 
 use std::path::Path;
 use std::time::Duration;

@@ -122,5 +122,5 @@ pub(crate) async fn inventory(playground: &mut Playground) -> Result<String> {
 }
 
 fn line(name: &str, addr: &str, part: &str) -> String {
-    format!("{name:<14} {addr:<18} {part}\n")
+    format!("{}\n", format!("{name:<14} {addr:<18} {part}").trim_end())
 }
