@@ -158,7 +158,11 @@ fn database_error(side: Scope, what: &str, source: &mysql_async::Error) -> DmErr
         mysql_async::Error::Server(_) => Code::DB_EXECUTE_FAILED,
         _ => Code::DB_DRIVER_ERROR,
     };
-    let error = DmError::new(code, &[&what]).cause(cause).scope(side);
+    let args: &[&dyn std::fmt::Display] = match code {
+        Code::DB_DRIVER_ERROR => &[],
+        _ => &[&what],
+    };
+    let error = DmError::new(code, args).cause(cause).scope(side);
     match code {
         Code::DB_DRIVER_ERROR => error.annotate(what),
         _ => error,

@@ -10,7 +10,7 @@
 //! | [`shard`] | shard DDL: the tables of this source (pure), and the other sources (etcd) |
 //! | [`binlog`] | events and row images from bytes (pure), and the stream they come from |
 //! | [`upstream`], [`downstream`] | the two databases |
-//! | [`api`], [`cast`], [`status`] | what is told about all that |
+//! | [`api`], [`cast`], [`status`], `metrics` | what is told about all that |
 //!
 //! Two rules hold everywhere. What was applied and how far that goes are written in one transaction of the downstream, fenced by an epoch that only the latest run
 //! holds; so a crash at any point neither loses nor repeats a row. And nothing whose effect lasts is begun without asking the permit.
@@ -22,6 +22,7 @@ pub mod downstream;
 pub mod error;
 pub mod join;
 pub mod load;
+mod metrics;
 pub mod names;
 pub mod permit;
 pub mod process;

@@ -118,17 +118,21 @@ async fn records(
     Ok(loads)
 }
 
+/// Table by table: asking for all at once makes the server open every table it has.
 async fn estimated_bytes(snapshot: &mut Snapshot, tables: &[TableName]) -> Result<u64> {
-    let rows: Vec<(String, String, Option<u64>)> = snapshot
-        .conn
-        .query("SELECT TABLE_SCHEMA, TABLE_NAME, DATA_LENGTH FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE'")
-        .await
-        .map_err(upstream("estimate the size"))?;
-    Ok(rows
-        .into_iter()
-        .filter(|(s, t, _)| tables.iter().any(|n| n.schema == *s && n.table == *t))
-        .filter_map(|(_, _, bytes)| bytes)
-        .sum())
+    let mut sum = 0;
+    for table in tables {
+        let bytes: Option<Option<u64>> = snapshot
+            .conn
+            .exec_first(
+                "SELECT DATA_LENGTH FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?",
+                (table.schema.as_str(), table.table.as_str()),
+            )
+            .await
+            .map_err(upstream("estimate the size"))?;
+        sum += bytes.flatten().unwrap_or_default();
+    }
+    Ok(sum)
 }
 
 async fn load_table(
@@ -175,7 +179,12 @@ async fn load_table(
         let record = unit.records.put(Kind::Load, &table.to_string(), &load);
         writer.commit(vec![record]).await?;
     } else {
-        unit.board.update(|f| f.keyless.push(table.to_string()));
+        unit.board.update(|f| {
+            let name = table.to_string();
+            if !f.keyless.contains(&name) {
+                f.keyless.push(name);
+            }
+        });
         tracing::warn!(%table, "no key: loaded in one transaction");
     }
     copy_rows(

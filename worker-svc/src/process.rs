@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::Api;
 use crate::cast::Cast;
 use crate::join::register;
+use crate::metrics;
 use crate::settings::{Join, addresses};
 use crate::worker::Worker;
 
@@ -34,6 +35,7 @@ pub async fn serve(settings: Settings<Join>, ctx: Context) -> Result<(), BoxErro
         secret,
         cast: cast.clone(),
     };
+    metrics::mirror(&ctx, cast.clone())?;
     live(&ctx, worker);
     let api = Api::new(ctx.name().to_owned(), shown(&settings, &ctx), cast.clone());
     let app = App::new()

@@ -21,7 +21,7 @@ pub struct Session {
     grantor: Grantor,
     /// The right to act while it lasts.
     pub permit: Permit,
-    /// When the key came into being; guards compare it.
+    /// When the key was put; nobody puts it again under this session, so guards compare it.
     pub alive_since: Revision,
 }
 
@@ -44,7 +44,7 @@ impl Session {
         }
         .encode();
         let value = KeepAlive::new(worker.clone(), joined).to_bytes();
-        store
+        let alive_since = store
             .put(key.clone(), value, Some(lease.id))
             .await
             .map_err(|e| match e {
@@ -53,11 +53,6 @@ impl Session {
                     Error::Settings(format!("a put was guarded at {revision}"))
                 }
             })?;
-        // The key may have been there under an older lease, so the put does not tell when it came into being.
-        let alive_since = match store.get(key.clone()).await? {
-            Some(kv) if kv.lease == lease.id => kv.create_revision,
-            _ => return Err(Error::LeaseGone),
-        };
         Ok(Self {
             store: store.clone(),
             lease: lease.id,

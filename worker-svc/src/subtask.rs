@@ -247,7 +247,15 @@ impl Driver {
             checks::supported(&config)?;
             Ok(config)
         });
+        let open = !self.view.board.read().groups.is_empty();
         let mut told = self.view.lock();
+        let checked = checked.map(|new| {
+            if open && !checks::same_tables(&told.config, &new) {
+                tracing::warn!(task = %self.view.task, "tables and routes stay as they are while a shard DDL is open");
+                return told.config.clone();
+            }
+            new
+        });
         match checked {
             Ok(config) => {
                 told.config = config.clone();

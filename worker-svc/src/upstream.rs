@@ -140,6 +140,18 @@ pub async fn tables(conn: &mut Conn) -> Result<Vec<TableName>> {
         .collect())
 }
 
+/// Whether a name is that of a MariaDB sequence, whose steps are logged as rows.
+pub async fn is_sequence(conn: &mut Conn, table: &TableName) -> Result<bool> {
+    let kind: Option<String> = conn
+        .exec_first(
+            "SELECT TABLE_TYPE FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?",
+            (table.schema.as_str(), table.table.as_str()),
+        )
+        .await
+        .map_err(upstream(format!("look up {table}")))?;
+    Ok(kind.as_deref() == Some("SEQUENCE"))
+}
+
 /// How the server would create an object again, by its own words. The kind is TABLE or DATABASE.
 pub async fn show_create(
     conn: &mut Conn,

@@ -43,7 +43,7 @@ pub fn read(text: &str, options: &Options) -> Result<Statement, ReadError> {
 }
 
 /// Kinds of object that are not replicated, wherever CREATE, ALTER and DROP name them.
-pub(crate) const NOT_REPLICATED: [&str; 11] = [
+pub(crate) const NOT_REPLICATED: [&str; 12] = [
     "TRIGGER",
     "PROCEDURE",
     "FUNCTION",
@@ -55,6 +55,7 @@ pub(crate) const NOT_REPLICATED: [&str; 11] = [
     "SERVER",
     "PACKAGE",
     "AGGREGATE",
+    "SEQUENCE",
 ];
 
 pub(crate) fn one(action: Action, pieces: Vec<Piece>) -> Statement {

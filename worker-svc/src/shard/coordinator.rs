@@ -24,7 +24,7 @@ pub struct Coordinator {
 const PAUSE: Duration = Duration::from_millis(500);
 
 impl Coordinator {
-    /// Every transaction is refused once the worker's key of that revision is gone.
+    /// Every transaction is refused once the worker's key is no longer the one that was put at that revision.
     pub fn new(store: Store, worker: &WorkerName, alive_since: Revision) -> Self {
         let alive = KeepAliveKey {
             worker: worker.clone(),
@@ -37,12 +37,12 @@ impl Coordinator {
     }
 
     fn fence(&self) -> Guard {
-        Guard::CreateRevision(self.alive.clone().into(), self.alive_since)
+        Guard::ModRevision(self.alive.clone().into(), self.alive_since)
     }
 
     async fn check_alive(&self) -> Result<()> {
         match self.store.get(self.alive.clone()).await? {
-            Some(kv) if kv.create_revision == self.alive_since => Ok(()),
+            Some(kv) if kv.mod_revision == self.alive_since => Ok(()),
             _ => Err(Error::LeaseEnded),
         }
     }

@@ -39,6 +39,16 @@ pub fn supported(config: &SubtaskConfig) -> Result<(), DmError> {
     }
 }
 
+/// Whether both configurations take the same tables to the same places. While a shard DDL is open nothing else will do: tables would join or leave
+/// in the middle of it.
+pub fn same_tables(old: &SubtaskConfig, new: &SubtaskConfig) -> bool {
+    old.shard_mode == new.shard_mode
+        && old.case_sensitive == new.case_sensitive
+        && old.route_rules == new.route_rules
+        && old.block_allow_list == new.block_allow_list
+        && old.filter_rules == new.filter_rules
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! The main stream: one event after the other, rows and position in one transaction.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,6 +65,7 @@ pub struct Engine {
     pub(super) structures: Structures,
     keys: HashMap<TableName, Arc<Vec<Key>>>,
     maps: HashMap<u64, Option<Arc<Mapped>>>,
+    sequences: HashSet<TableName>,
     inside: Inside,
     gtids: MariaGtids,
     gtid: Option<(u32, u32, u64)>,
@@ -87,6 +88,7 @@ impl Engine {
             structures,
             keys: HashMap::new(),
             maps: HashMap::new(),
+            sequences: HashSet::new(),
             inside: Inside::Nothing,
             gtids,
             gtid: None,
@@ -280,6 +282,9 @@ impl Engine {
         else {
             return Ok(());
         };
+        if self.sequences.contains(&mapped.table) {
+            return Ok(());
+        }
         self.know(&mapped.table, &mapped.target).await?;
         let Some(structure) = self.structures.get(&mapped.table).cloned() else {
             return Ok(());
@@ -293,14 +298,19 @@ impl Engine {
         if self.structures.get(table).is_some() {
             return Ok(());
         }
-        tracing::warn!(%table, "structure not tracked: taking the present one");
         let mut conn = connection::reader(&self.unit.from)
             .await
             .map_err(upstream("connect"))?;
+        if upstream::is_sequence(&mut conn, table).await? {
+            tracing::warn!(%table, "a sequence: its steps are not replicated");
+            self.sequences.insert(table.clone());
+            return Ok(());
+        }
         let described = upstream::describe(&mut conn, table).await?.ok_or_else(|| {
             dm_errors::DmError::new(dm_errors::Code::SYNCER_DOWNSTREAM_TABLE_NOT_FOUND, &[table])
                 .message(format!("structure of source table {table} is not known"))
         })?;
+        tracing::warn!(%table, "structure not tracked: the present one is taken");
         self.structures.set(table.clone(), described.structure);
         if self.unit.is_pessimistic() {
             self.progress

@@ -2,8 +2,9 @@
 
 use dm_keyspace::Stage;
 use dm_proto::pb;
+use dm_testkit::wait_until;
 
-use crate::harness::Site;
+use crate::harness::{LIMIT, Site};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_before_and_after_each_ddl_arrive_under_their_own_structure() {
@@ -24,7 +25,7 @@ async fn rows_before_and_after_each_ddl_arrive_under_their_own_structure() {
              ALTER TABLE a CHANGE COLUMN y `the y` INT, RENAME COLUMN x TO z; CREATE UNIQUE INDEX u ON a (z); INSERT INTO a VALUES ('h', 5, 19, -1); \
              DROP INDEX u ON a; UPDATE a SET `the y` = 7 WHERE id = 5; CREATE TABLE b LIKE a; INSERT INTO b SELECT * FROM a; ALTER TABLE b RENAME TO c; \
              INSERT INTO c VALUES ('i', 6, 1, 1); CREATE TABLE d AS SELECT id, z FROM c; RENAME TABLE c TO e, d TO f; DELETE FROM e WHERE id = 1; TRUNCATE TABLE f; \
-             INSERT INTO f VALUES (1, 1); CREATE TABLE gone (id INT); DROP TABLE gone; CREATE VIEW seen AS SELECT * FROM a; FLUSH TABLES; ALTER TABLE a COMMENT = 'it''s', ENGINE = InnoDB",
+             INSERT INTO f VALUES (1, 1); CREATE TABLE gone (id INT); DROP TABLE gone; CREATE VIEW seen AS SELECT * FROM a; CREATE SEQUENCE seq; SELECT NEXT VALUE FOR seq; FLUSH TABLES; ALTER TABLE a COMMENT = 'it''s', ENGINE = InnoDB",
         )
         .await
         .unwrap();
@@ -33,14 +34,16 @@ async fn rows_before_and_after_each_ddl_arrive_under_their_own_structure() {
     }
     let gone = site.down.query("SHOW TABLES FROM shop").await.unwrap();
     assert_eq!(gone.len(), 3, "{gone:?}");
-    let shown = |table: &str| format!("SHOW CREATE TABLE shop.{table}");
+    let mut agreed = true;
     for table in ["a", "e", "f"] {
-        let (up, down) = (
-            site.up.query(&shown(table)).await.unwrap(),
-            site.down.query(&shown(table)).await.unwrap(),
-        );
-        assert_eq!(up, down);
+        let shown = format!("SHOW CREATE TABLE shop.{table}");
+        let expected = site.up.query(&shown).await.unwrap();
+        let same = wait_until(LIMIT, "the structures agree", || async {
+            site.down.query(&shown).await.unwrap() == expected
+        });
+        agreed &= same.await.is_ok();
     }
+    assert!(agreed);
     worker.stop().await;
 }
 
