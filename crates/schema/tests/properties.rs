@@ -42,16 +42,17 @@ const TYPES: [&str; 26] = [
 
 const ATTRIBUTES: [&str; 5] = ["", " NOT NULL", " NULL", " DEFAULT NULL", " DEFAULT 1"];
 
-const INDEXES: [&str; 9] = [
-    "KEY k (a)",
-    "KEY k (b)",
-    "UNIQUE KEY k (a)",
-    "UNIQUE KEY k (a,b)",
-    "UNIQUE KEY u (b)",
-    "KEY h USING HASH (b,c)",
-    "PRIMARY KEY (a)",
-    "PRIMARY KEY (a,b)",
-    "UNIQUE KEY (c)",
+/// Names and definitions.
+const INDEXES: [(&str, &str); 9] = [
+    ("k", "KEY k (a)"),
+    ("k", "KEY k (b)"),
+    ("k", "UNIQUE KEY k (a)"),
+    ("k", "UNIQUE KEY k (a,b)"),
+    ("u", "UNIQUE KEY u (b)"),
+    ("h", "KEY h USING HASH (b,c)"),
+    ("PRIMARY", "PRIMARY KEY (a)"),
+    ("PRIMARY", "PRIMARY KEY (a,b)"),
+    ("c", "UNIQUE KEY (c)"),
 ];
 
 const OPTIONS: [&str; 6] = [
@@ -93,8 +94,7 @@ fn table(
             })
             .collect();
         let mut names = Vec::new();
-        for index in indexes.into_iter().flatten() {
-            let name = index.split('(').next();
+        for (name, index) in indexes.into_iter().flatten() {
             if !names.contains(&name) {
                 names.push(name);
                 parts.push(index.to_owned());

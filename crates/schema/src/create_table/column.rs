@@ -116,8 +116,9 @@ impl Attributes {
         } else if cursor.word("DEFAULT") {
             self.default = Some(literal::default(cursor)?);
         } else if cursor.words(&["ON", "UPDATE"]) {
-            literal::now(cursor)?;
-            self.flags |= flag::ON_UPDATE_NOW;
+            if literal::on_update(cursor)? {
+                self.flags |= flag::ON_UPDATE_NOW;
+            }
         } else if cursor.word("AUTO_INCREMENT") {
             // Rule B8.
             self.flags |= flag::AUTO_INCREMENT | flag::NOT_NULL;

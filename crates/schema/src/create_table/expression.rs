@@ -33,7 +33,7 @@ pub(super) fn restore(tokens: &[Token]) -> Restored {
                 let lower = word.to_lowercase();
                 // Behind AS stands a type.
                 let cast = at > 0 && tokens[at - 1].is_word("AS");
-                if cast || KEY_WORDS.contains(&lower.as_str()) {
+                if cast || is_key_word(token) {
                     let value = matches!(lower.as_str(), "null" | "true" | "false" | "end");
                     operand_before = value;
                     restored.push(&lower, after_operand || restored.ends_with_word());
@@ -54,11 +54,19 @@ pub(super) fn restore(tokens: &[Token]) -> Restored {
             Token::Number(number) => restored.push(number, restored.ends_with_word()),
             Token::Punct(punct) => {
                 operand_before = punct == ")";
+                let behind_key_word = at > 0 && is_key_word(&tokens[at - 1]);
+                if punct == "(" && behind_key_word {
+                    restored.text.push(' ');
+                }
                 restored.punct(punct, after_operand);
             }
         }
     }
     restored
+}
+
+fn is_key_word(token: &Token) -> bool {
+    KEY_WORDS.iter().any(|word| token.is_word(word))
 }
 
 fn next_is_text(tokens: &[Token], at: usize) -> bool {

@@ -51,7 +51,15 @@ pub(super) fn default(cursor: &mut Cursor<'_>) -> Result<Default, ReadError> {
         cursor.punct("+");
     }
     let error = cursor.error("a default value");
+    // The tokens of `.5` behind a word are those of a name behind a dot.
+    let fraction = cursor.punct(".");
     match cursor.peek() {
+        Some(Token::Number(number)) if fraction => {
+            cursor.next();
+            let sign = if negative { "-" } else { "" };
+            Ok(Default::Number(format!("{sign}0.{number}")))
+        }
+        _ if fraction => Err(error),
         Some(Token::Number(number)) => {
             cursor.next();
             Ok(match bytes(number) {
@@ -98,19 +106,26 @@ fn begins_now(cursor: &Cursor<'_>) -> bool {
 }
 
 /// Any way of writing the present time.
-pub(super) fn now(cursor: &mut Cursor<'_>) -> Result<(), ReadError> {
+fn now(cursor: &mut Cursor<'_>) -> Result<(), ReadError> {
     if !cursor.any_word(&NOW) {
-        // The action of a foreign key has the same beginning.
-        if cursor.any_word(&["CASCADE", "RESTRICT"]) || cursor.any_word(&["SET", "NO"]) {
-            cursor.any_word(&["NULL", "DEFAULT", "ACTION"]);
-            return Ok(());
-        }
         return Err(cursor.error("CURRENT_TIMESTAMP"));
     }
     if cursor.peek().is_some_and(|t| t.is_punct("(")) {
         cursor.group()?;
     }
     Ok(())
+}
+
+/// What follows ON UPDATE: the present time (`true`), or the action of a foreign key.
+pub(super) fn on_update(cursor: &mut Cursor<'_>) -> Result<bool, ReadError> {
+    if cursor.any_word(&["CASCADE", "RESTRICT"])
+        || cursor.words(&["SET", "NULL"])
+        || cursor.words(&["SET", "DEFAULT"])
+        || cursor.words(&["NO", "ACTION"])
+    {
+        return Ok(false);
+    }
+    now(cursor).map(|()| true)
 }
 
 /// The bytes of `0x…`, `X'…'`, `0b…` or `B'…'`.
