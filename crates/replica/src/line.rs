@@ -73,6 +73,7 @@ pub struct Line {
     evicted: BTreeSet<MemberName>,
     transfer: Option<(MemberName, Revision)>,
     faults: BTreeMap<Bytes, LineFault>,
+    changes: u64,
 }
 
 impl Line {
@@ -87,6 +88,7 @@ impl Line {
             evicted: BTreeSet::new(),
             transfer: None,
             faults: BTreeMap::new(),
+            changes: 0,
         }
     }
 
@@ -98,7 +100,9 @@ impl Line {
 
     /// Replaces everything by what a snapshot says.
     pub fn load(&mut self, snapshot: &Snapshot) {
+        let changes = self.changes;
         *self = Self::new(self.role);
+        self.changes = changes + 1;
         for entry in &snapshot.entries {
             self.put(entry);
         }
@@ -157,6 +161,11 @@ impl Line {
         self.faults.values()
     }
 
+    /// Grows whenever anything here may have changed.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// The one right before `lease` in the line.
     pub(crate) fn before(&self, lease: LeaseId) -> Option<&Candidate> {
         let place = self.place_of(lease)?;
@@ -174,6 +183,7 @@ impl Line {
         if !concerns_election(&kv.key) {
             return;
         }
+        self.changes += 1;
         self.faults.remove(&kv.key);
         match Key::parse(&kv.key) {
             Ok(Key::Leader(key)) if key.role == self.role => self.put_candidate(&key, kv),
@@ -224,6 +234,7 @@ impl Line {
         if !concerns_election(key) {
             return;
         }
+        self.changes += 1;
         self.faults.remove(key);
         if let Some(place) = self.places.remove(key) {
             self.candidates.remove(&place);

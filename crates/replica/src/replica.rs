@@ -31,6 +31,7 @@ use crate::status::{Stats, Status};
 use moves::Moves;
 use requests::Requests;
 use subjects::Subjects;
+use tell::Told;
 
 /// Feed items read ahead of the loop.
 const READ_AHEAD: usize = 64;
@@ -175,7 +176,7 @@ impl<M: Machine> Replica<M> {
             predecessor,
             pulse,
             stats: Stats::default(),
-            last_term: None,
+            told: Told::nothing(),
             store: self.store,
             settings: self.settings,
             machine: self.machine,
@@ -230,7 +231,7 @@ struct Loop<M: Machine> {
     predecessor: watch::Sender<Option<Predecessor>>,
     pulse: Pulse,
     stats: Stats,
-    last_term: Option<Term>,
+    told: Told,
     status: watch::Sender<Status>,
 }
 
@@ -271,6 +272,7 @@ impl<M: Machine> Loop<M> {
                         self.obey(command);
                     }
                 }
+                () = self.told.due() => {}
                 listed = self.auditor.listed() => self.auditor.judge(listed, &mut self.stats),
                 _ = audit.tick() => self.auditor.start(&self.store, self.applied, &self.fingerprint),
                 _ = tick.tick() => {
