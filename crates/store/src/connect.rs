@@ -13,6 +13,10 @@ use crate::error::Error;
 /// etcd punishes clients that ping more often than every five seconds.
 const PING_INTERVAL: Duration = Duration::from_secs(6);
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
+/// A connection that has broken hands its error to whoever asks next; what may be repeated is, so many times in all.
+pub(crate) const TRIES: u32 = 3;
+/// Pause between two tries.
+pub(crate) const PAUSE: Duration = Duration::from_millis(50);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// PEM files of one TLS client.

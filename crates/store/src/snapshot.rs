@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use dm_keyspace::LeaseId;
-use etcd_client::GetOptions;
+use etcd_client::{GetOptions, GetResponse};
 
-use crate::connect::Store;
+use crate::connect::{PAUSE, Store, TRIES};
 use crate::error::Error;
 use crate::types::{KeyRange, KeyValue, Revision, Snapshot};
 
@@ -93,8 +93,7 @@ impl Store {
         options: GetOptions,
         asked: Revision,
     ) -> Result<(Snapshot, bool), Error> {
-        let mut kv = self.kv.clone();
-        let answer = self.call("Range", kv.get(key, Some(options))).await;
+        let answer = self.range(&key, &options).await;
         let mut answer = answer.map_err(|e| match e {
             Error::Unavailable { message, .. } | Error::Refused { message, .. }
                 if message.contains("compacted") =>
@@ -111,6 +110,24 @@ impl Store {
         );
         let entries = answer.take_kvs().into_iter().map(from_client).collect();
         Ok((Snapshot { revision, entries }, more))
+    }
+}
+
+impl Store {
+    /// One page; a read may be repeated when the connection was not there.
+    async fn range(&self, key: &[u8], options: &GetOptions) -> Result<GetResponse, Error> {
+        for _ in 1..TRIES {
+            let mut kv = self.kv.clone();
+            match self.call("Range", kv.get(key, Some(options.clone()))).await {
+                Err(Error::Unavailable { message, .. }) if !message.contains("compacted") => {
+                    tracing::debug!(message, "repeated");
+                }
+                answer => return answer,
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        let mut kv = self.kv.clone();
+        self.call("Range", kv.get(key, Some(options.clone()))).await
     }
 }
 

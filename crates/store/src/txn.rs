@@ -7,7 +7,7 @@ use bytes::Bytes;
 use dm_keyspace::LeaseId;
 use etcd_client::{Compare, CompareOp, DeleteOptions, PutOptions, TxnOp};
 
-use crate::connect::Store;
+use crate::connect::{PAUSE, Store, TRIES};
 use crate::error::{CommitError, Error};
 use crate::types::{KeyRange, Revision};
 
@@ -124,10 +124,10 @@ impl Store {
         }
     }
 
-    /// Writes one key without a guard.
+    /// Writes one key without a guard. A lost reply is answered by repeating it, a few times.
     ///
     /// # Errors
-    /// As [`Store::commit`]; an unknown outcome may simply be repeated.
+    /// As [`Store::commit`].
     pub async fn put(
         &self,
         key: impl Into<Bytes>,
@@ -139,22 +139,34 @@ impl Store {
             value: value.into(),
             lease,
         };
-        self.commit(&Txn {
+        self.commit_plain(&Txn {
             puts: vec![put],
             ..Txn::default()
         })
         .await
     }
 
-    /// Deletes a range without a guard.
+    /// Deletes a range without a guard. A lost reply is answered by repeating it, a few times.
     ///
     /// # Errors
-    /// As [`Store::commit`]; an unknown outcome may simply be repeated.
+    /// As [`Store::commit`].
     pub async fn delete(&self, range: KeyRange) -> Result<Revision, CommitError> {
-        self.commit(&Txn {
+        self.commit_plain(&Txn {
             deletes: vec![range],
             ..Txn::default()
         })
         .await
+    }
+
+    /// What has no guard may be done twice.
+    async fn commit_plain(&self, txn: &Txn) -> Result<Revision, CommitError> {
+        for _ in 1..TRIES {
+            match self.commit(txn).await {
+                Err(CommitError::Unknown(e)) => tracing::debug!(error = %e, "repeated"),
+                outcome => return outcome,
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        self.commit(txn).await
     }
 }

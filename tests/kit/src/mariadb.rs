@@ -233,22 +233,36 @@ async fn prepare(name: &str, dir: &Path, options: &Options) -> Result<()> {
     let Some(template) = &options.template else {
         return install(name, dir, &data).await;
     };
-    if !template.join("mysql").is_dir() {
-        // Made aside and renamed, so that a half-made one is never copied.
-        let aside =
-            tempfile::tempdir_in(parent(template)?).map_err(Error::io("make a template folder"))?;
-        let made = aside.path().join("data");
-        install(name, aside.path(), &made).await?;
-        if let Err(source) = std::fs::rename(&made, template)
-            && !template.join("mysql").is_dir()
-        {
-            return Err(Error::Io {
-                what: format!("make {}", template.display()),
-                source,
-            });
-        }
-    }
+    make_template(template).await?;
     copy_tree(template, &data).map_err(Error::io(format!("copy {}", template.display())))
+}
+
+/// Makes a data folder for servers to copy, unless it is there; for callers that start several at once.
+pub async fn make_template(template: &Path) -> Result<()> {
+    if template.join("mysql").is_dir() {
+        return Ok(());
+    }
+    // Made aside and renamed, so that a half-made one is never copied.
+    let aside =
+        tempfile::tempdir_in(parent(template)?).map_err(Error::io("make a template folder"))?;
+    let made = aside.path().join("data");
+    install("mariadb", aside.path(), &made).await?;
+    match std::fs::rename(&made, template) {
+        Err(source) if !template.join("mysql").is_dir() => Err(Error::Io {
+            what: format!("make {}", template.display()),
+            source,
+        }),
+        // Somebody else may have been faster.
+        _ => Ok(()),
+    }
+}
+
+/// A folder for one server's temporary files: a MariaDB that starts removes what it takes for leftovers
+/// in its own, and with a shared one those are files that another server is using.
+fn temporary_folder(dir: &Path) -> Result<PathBuf> {
+    let own = dir.join("tmp");
+    std::fs::create_dir_all(&own).map_err(Error::io(format!("make {}", own.display())))?;
+    Ok(own)
 }
 
 fn parent(path: &Path) -> Result<&Path> {
@@ -274,6 +288,7 @@ fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
 async fn install(name: &str, dir: &Path, data: &Path) -> Result<()> {
     let spec = Spec::new(&format!("{name}-install"), "mariadb-install-db", dir)
         .from_package(PACKAGE)
+        .env("TMPDIR", temporary_folder(dir)?)
         .args([
             "--no-defaults",
             "--skip-test-db",
@@ -304,6 +319,7 @@ fn server_spec(name: &str, dir: &Path, port: u16, options: &Options) -> Result<S
         .arg(path_flag("--socket", &dir.join("s.sock")))
         .arg(path_flag("--pid-file", &dir.join("mariadbd.pid")))
         .arg(path_flag("--init-file", &init))
+        .arg(path_flag("--tmpdir", &temporary_folder(dir)?))
         .arg(format!("--port={port}"))
         .arg(format!("--server-id={}", options.server_id))
         .args([
