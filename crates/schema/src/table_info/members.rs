@@ -98,15 +98,15 @@ impl Members {
         read: impl Fn(&str) -> Result<T, JsonError>,
     ) -> Result<Vec<T>, JsonError> {
         let items: Vec<Box<RawValue>> = self.read(name)?;
-        let numbered = items.iter().enumerate();
-        let one = |(at, item): (usize, &Box<RawValue>)| {
-            let found = match item.get() {
+        let one = |at: usize, text: &str| {
+            let found = match text {
                 "null" => Err(JsonError::new(".", "is null")),
                 text => read(text),
             };
             found.map_err(|e| e.inside(&format!("{name}[{at}]")))
         };
-        numbered.map(one).collect()
+        let numbered = items.iter().enumerate();
+        numbered.map(|(at, item)| one(at, item.get())).collect()
     }
 
     /// Puts a value into its member, unless that has it already.

@@ -4,11 +4,12 @@ use std::cmp::Ordering;
 use std::fmt::Debug;
 use std::path::PathBuf;
 
-use dm_schema::Options;
 use dm_schema::create_table::{Defaults, read_create_table};
 use dm_schema::lattice::{Incompatible, Schema};
 use dm_schema::table_info::TableInfo;
+use dm_schema::{ColumnChange, Options, column_change};
 use serde::Deserialize;
+use serde_json::Value;
 
 /// Cases that are wrong, each with the reason.
 const LEFT_OUT: [(&str, &str); 0] = [];
@@ -123,13 +124,18 @@ fn check<T: Debug + PartialEq>(
     ))
 }
 
-fn load() -> (PathBuf, File) {
+fn text_of(file: &str) -> (PathBuf, String) {
     let folder = std::env::var_os("DM_VECTORS").map_or_else(
         || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors")),
         PathBuf::from,
     );
-    let path = folder.join("schemacmp.json");
+    let path = folder.join(file);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    (path, text)
+}
+
+fn load() -> (PathBuf, File) {
+    let (path, text) = text_of("schemacmp.json");
     let file: File =
         serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     assert_eq!(
@@ -175,4 +181,40 @@ fn names_of_cases_are_unique() {
     names.sort_unstable();
     let twice = names.windows(2).find(|pair| pair[0] == pair[1]);
     assert_eq!(twice, None, "{}", path.display());
+}
+
+fn texts<'a>(value: &'a Value, out: &mut Vec<&'a str>) {
+    match value {
+        Value::String(text) => out.push(text),
+        Value::Array(items) => items.iter().for_each(|item| texts(item, out)),
+        Value::Object(members) => members.values().for_each(|item| texts(item, out)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// The tables and DDLs of the coordinator's vectors, which are judged there, can all be read.
+#[test]
+fn tables_and_ddls_of_the_optimistic_vectors_are_understood() {
+    let (path, text) = text_of("optimism.json");
+    let file: Value =
+        serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let mut all = Vec::new();
+    texts(&file["cases"], &mut all);
+    let (mut tables, mut changes) = (0, 0);
+    for text in all {
+        if text.starts_with("CREATE TABLE `") {
+            encode(text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            tables += 1;
+        } else if text.starts_with("ALTER TABLE `") {
+            let change = column_change(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+            let expected = ["ADD COLUMN", "DROP COLUMN"].map(|words| text.contains(words));
+            let actual = [
+                matches!(change, Some(ColumnChange::Added(_))),
+                matches!(change, Some(ColumnChange::Dropped(_))),
+            ];
+            assert_eq!(actual, expected, "{text}");
+            changes += 1;
+        }
+    }
+    assert!(tables > 0 && changes > 0, "{}", path.display());
 }
