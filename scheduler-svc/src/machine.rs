@@ -16,6 +16,8 @@
 
 mod decide;
 mod fold;
+mod intent;
+mod moves;
 pub mod placement;
 mod query;
 pub mod record;
@@ -47,6 +49,8 @@ pub struct Scheduler {
     tasks: BTreeMap<TaskName, BTreeSet<SourceId>>,
     pessimists: Line,
     optimists: Line,
+    /// Who leads this role: an intent of a leader that is gone is undone.
+    schedulers: Line,
     faults: BTreeMap<Bytes, Fault>,
     placement: Placement,
     touched_sources: BTreeSet<SourceId>,
@@ -63,6 +67,7 @@ impl Default for Scheduler {
             tasks: BTreeMap::new(),
             pessimists: Line::new(Role::Pessimist),
             optimists: Line::new(Role::Optimist),
+            schedulers: Line::new(Role::Scheduler),
             faults: BTreeMap::new(),
             placement: Placement::default(),
             touched_sources: BTreeSet::new(),
@@ -101,6 +106,7 @@ impl Machine for Scheduler {
         self.unreadable_bounds = before.unreadable_bounds;
         self.pessimists.load(snapshot);
         self.optimists.load(snapshot);
+        self.schedulers.load(snapshot);
     }
 
     fn apply(&mut self, batch: &Batch) {
@@ -112,6 +118,13 @@ impl Machine for Scheduler {
         }
         self.pessimists.apply(batch);
         self.optimists.apply(batch);
+        let led = self.term();
+        self.schedulers.apply(batch);
+        if self.term() != led {
+            let moving = self.sources.iter().filter(|(_, s)| s.intent.is_some());
+            let moving: Vec<SourceId> = moving.map(|(id, _)| id.clone()).collect();
+            self.touched_sources.extend(moving);
+        }
     }
 
     fn input(&mut self, input: Infallible) {
@@ -135,8 +148,14 @@ impl Scheduler {
         match role {
             Role::Pessimist => Some(&self.pessimists),
             Role::Optimist => Some(&self.optimists),
-            Role::Election | Role::Scheduler => None,
+            Role::Scheduler => Some(&self.schedulers),
+            Role::Election => None,
         }
+    }
+
+    /// The revision that the present leader of this role came with; it differs from that of every other leader.
+    fn term(&self) -> Option<dm_store::Revision> {
+        self.schedulers.term().map(|term| term.create_revision)
     }
 
     /// Drops the remembered keepalives that the snapshot does not have.

@@ -14,12 +14,17 @@ pub(crate) fn check(text: &str) -> Result<(), String> {
     if parse(text).is_some() {
         return Ok(());
     }
-    let quoted = LAYOUTS.map(|layout| format!("'{layout}'"));
-    let list = format!("{}, or {}", quoted[..5].join(", "), quoted[5]);
+    let list = layouts();
     Err(format!(
         "error while parse start-time, expected in the format like {list}: unsupported start-time format \"{text}\", \
          expected one of {list}"
     ))
+}
+
+/// Every form that is taken, as a message lists them.
+pub(crate) fn layouts() -> String {
+    let quoted = LAYOUTS.map(|layout| format!("'{layout}'"));
+    format!("{}, or {}", quoted[..5].join(", "), quoted[5])
 }
 
 fn parse(text: &str) -> Option<()> {

@@ -9,6 +9,8 @@ mod calls;
 mod configs;
 #[path = "api/kit.rs"]
 mod kit;
+#[path = "api/relay.rs"]
+mod relay;
 #[path = "api/roles.rs"]
 mod roles;
 #[path = "api/sources.rs"]
@@ -17,5 +19,9 @@ mod sources;
 mod status;
 #[path = "api/tasks.rs"]
 mod tasks;
+#[path = "api/transfer.rs"]
+mod transfer;
+#[path = "api/validation.rs"]
+mod validation;
 #[path = "api/workers.rs"]
 mod workers;

@@ -1,6 +1,6 @@
 //! Why a request is not done, and in which form the caller hears it.
 
-use dm_errors::{Code, DmError};
+use dm_errors::{Class, Code, DmError};
 use dm_replica::{Refused, WriteError};
 use dm_service::layers::forward::NOT_LEADER;
 use tonic::{Response, Status};
@@ -33,7 +33,13 @@ impl Failure {
 
 impl From<DmError> for Failure {
     fn from(error: DmError) -> Self {
-        Self::Answer(error.to_string())
+        // What DM says without a code it says without the frame, too.
+        let is_bare = error.code() == Code::NOT_SET && error.error_class() == Class::NotSet;
+        Self::Answer(if is_bare && error.raw_cause().is_empty() {
+            error.message_text().to_owned()
+        } else {
+            error.to_string()
+        })
     }
 }
 

@@ -11,7 +11,7 @@ type Answer<T> = Result<Response<T>, Status>;
 /// A method of DM that this version does not have says so, by name.
 fn unsupported<T>(method: &str) -> Answer<T> {
     Err(Status::unimplemented(format!(
-        "{method} is not supported by this version of scheduler-svc"
+        "{method} is not supported by this version of scheduler-svc; all other methods of pb.Master are"
     )))
 }
 
@@ -133,9 +133,15 @@ impl Scheduler for Api {
 
     async fn operate_worker_relay_task(
         &self,
-        _: Request<pb::OperateWorkerRelayRequest>,
+        request: Request<pb::OperateWorkerRelayRequest>,
     ) -> Answer<pb::OperateWorkerRelayResponse> {
-        unsupported("OperateWorkerRelayTask")
+        let request = request.into_inner();
+        let outcome = self.relay_stage(&request).await;
+        Failure::answered(outcome, |msg| pb::OperateWorkerRelayResponse {
+            op: request.op,
+            msg,
+            ..Default::default()
+        })
     }
 
     async fn purge_worker_relay(
@@ -186,58 +192,90 @@ impl Scheduler for Api {
 
     async fn transfer_source(
         &self,
-        _: Request<pb::TransferSourceRequest>,
+        request: Request<pb::TransferSourceRequest>,
     ) -> Answer<pb::TransferSourceResponse> {
-        unsupported("TransferSource")
+        let outcome = self.transfer(request.into_inner()).await;
+        Failure::answered(outcome, |msg| pb::TransferSourceResponse {
+            msg,
+            ..Default::default()
+        })
     }
 
     async fn operate_relay(
         &self,
-        _: Request<pb::OperateRelayRequest>,
+        request: Request<pb::OperateRelayRequest>,
     ) -> Answer<pb::OperateRelayResponse> {
-        unsupported("OperateRelay")
+        let outcome = self.relay(request.get_ref()).await;
+        Failure::answered(outcome, |msg| pb::OperateRelayResponse {
+            msg,
+            ..Default::default()
+        })
     }
 
     async fn start_validation(
         &self,
-        _: Request<pb::StartValidationRequest>,
+        request: Request<pb::StartValidationRequest>,
     ) -> Answer<pb::StartValidationResponse> {
-        unsupported("StartValidation")
+        let outcome = self.validate(request.into_inner()).await;
+        Failure::answered(outcome, |msg| pb::StartValidationResponse {
+            msg,
+            ..Default::default()
+        })
     }
 
     async fn stop_validation(
         &self,
-        _: Request<pb::StopValidationRequest>,
+        request: Request<pb::StopValidationRequest>,
     ) -> Answer<pb::StopValidationResponse> {
-        unsupported("StopValidation")
+        let outcome = self.end_validation(request.into_inner()).await;
+        Failure::answered(outcome, |msg| pb::StopValidationResponse {
+            msg,
+            ..Default::default()
+        })
     }
 
     async fn get_validation_status(
         &self,
-        _: Request<pb::GetValidationStatusRequest>,
+        request: Request<pb::GetValidationStatusRequest>,
     ) -> Answer<pb::GetValidationStatusResponse> {
-        unsupported("GetValidationStatus")
+        let outcome = self.validation_status(request.into_inner()).await;
+        Failure::answered(outcome, |msg| pb::GetValidationStatusResponse {
+            msg,
+            ..Default::default()
+        })
     }
 
     async fn get_validation_error(
         &self,
-        _: Request<pb::GetValidationErrorRequest>,
+        request: Request<pb::GetValidationErrorRequest>,
     ) -> Answer<pb::GetValidationErrorResponse> {
-        unsupported("GetValidationError")
+        let outcome = self.validation_errors(request.into_inner()).await;
+        Failure::answered(outcome, |msg| pb::GetValidationErrorResponse {
+            msg,
+            ..Default::default()
+        })
     }
 
     async fn operate_validation_error(
         &self,
-        _: Request<pb::OperateValidationErrorRequest>,
+        request: Request<pb::OperateValidationErrorRequest>,
     ) -> Answer<pb::OperateValidationErrorResponse> {
-        unsupported("OperateValidationError")
+        let outcome = self.settle_validation_error(request.into_inner()).await;
+        Failure::answered(outcome, |msg| pb::OperateValidationErrorResponse {
+            msg,
+            ..Default::default()
+        })
     }
 
     async fn update_validation(
         &self,
-        _: Request<pb::UpdateValidationRequest>,
+        request: Request<pb::UpdateValidationRequest>,
     ) -> Answer<pb::UpdateValidationResponse> {
-        unsupported("UpdateValidation")
+        let outcome = self.move_validation(request.get_ref()).await;
+        Failure::answered(outcome, |msg| pb::UpdateValidationResponse {
+            msg,
+            ..Default::default()
+        })
     }
 
     async fn encrypt(&self, request: Request<pb::EncryptRequest>) -> Answer<pb::EncryptResponse> {

@@ -15,6 +15,12 @@ pub(super) enum Expected {
     Bound,
     /// The worker does not serve the source.
     Unbound,
+    /// Its relay is in this stage.
+    RelayStage(pb::Stage),
+    /// It pulls relay log.
+    RelayOn,
+    /// It pulls none.
+    RelayOff,
 }
 
 impl Expected {
@@ -22,7 +28,7 @@ impl Expected {
     pub(super) fn task(&self) -> &str {
         match self {
             Self::Stage { task, .. } | Self::Gone { task } => task,
-            Self::Bound | Self::Unbound => "",
+            _ => "",
         }
     }
 
@@ -42,6 +48,36 @@ impl Expected {
                 serves.then(|| (true, errors_text(served.and_then(|s| s.result.as_ref()))))
             }
             Self::Unbound => (!serves).then(success),
+            Self::RelayStage(_) | Self::RelayOn | Self::RelayOff => {
+                let relay = served.and_then(|s| s.relay_status.as_ref());
+                self.judge_relay(relay)
+            }
+        }
+    }
+}
+
+impl Expected {
+    fn judge_relay(&self, relay: Option<&pb::RelayStatus>) -> Option<(bool, String)> {
+        let Some(relay) = relay else {
+            return match self {
+                Self::RelayOff => Some(success()),
+                Self::RelayStage(_) => {
+                    let text = "relay is disabled for this source";
+                    let error = DmError::new(Code::MASTER_OPER_RESP_NOT_SUCCESS, &[&text]);
+                    Some((false, error.to_string()))
+                }
+                _ => None,
+            };
+        };
+        let wanted = match self {
+            Self::RelayStage(stage) => *stage,
+            Self::RelayOff => pb::Stage::Stopped,
+            _ => pb::Stage::Running,
+        };
+        let errors = errors_text(relay.result.as_ref());
+        match errors.is_empty() {
+            false => Some((false, errors)),
+            true => (relay.stage() == wanted).then(success),
         }
     }
 }

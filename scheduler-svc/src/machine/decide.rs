@@ -24,6 +24,14 @@ impl Scheduler {
                 .and_then(|w| w.bound.as_ref())
                 .and_then(|b| b.source.clone());
             sources.extend(served);
+            // A worker that holds dumped files of a source may be better for it than the one it has.
+            let loads = self.workers.get(name).map(|w| &w.loads);
+            sources.extend(
+                loads
+                    .into_iter()
+                    .flatten()
+                    .map(|(source, _)| source.clone()),
+            );
             sources.extend(self.placement.touch_worker(name, self.workers.get(name)));
         }
         for id in &sources {
@@ -101,11 +109,17 @@ impl Scheduler {
             let moved = stale.fold(Proposal::new(name), |p, dead| {
                 self.unbind(p, dead, id, keeper)
             });
-            return self.bind(moved, worker, id, source).into_iter().collect();
+            let bind = self.bind(moved, worker, id, source);
+            return bind
+                .into_iter()
+                .chain(self.undo_orphan(id, source))
+                .collect();
         }
-        let mut proposals: Vec<Proposal> = stale
-            .map(|dead| self.unbind(Proposal::new("unbind_source"), dead, id, keeper))
-            .collect();
+        let mut proposals: Vec<Proposal> = self.undo_orphan(id, source).into_iter().collect();
+        proposals.extend(self.follow_files(id, source, keeper));
+        proposals.extend(
+            stale.map(|dead| self.unbind(Proposal::new("unbind_source"), dead, id, keeper)),
+        );
         let restarted = keeper.filter(|name| self.has_restarted(name));
         proposals.extend(restarted.and_then(|name| self.rebind(name, id, source)));
         proposals
@@ -140,12 +154,12 @@ impl Scheduler {
             .delete(KeyRange::key(bound_key(name).to_vec()))
     }
 
-    fn bound_revision(&self, name: &WorkerName) -> Revision {
+    pub(super) fn bound_revision(&self, name: &WorkerName) -> Revision {
         let bound = self.workers.get(name).and_then(|w| w.bound.as_ref());
         bound.map_or(Revision::ZERO, |b| b.revision)
     }
 
-    fn bind(
+    pub(super) fn bind(
         &self,
         proposal: Proposal,
         name: &WorkerName,
@@ -157,13 +171,26 @@ impl Scheduler {
         let proposal = proposal
             .guard(Guard::Missing(bound_key(name)))
             .guard(Guard::CreateRevision(alive_key(name), alive.created))
-            .guard(Guard::ModRevision(config_key(id), config.text.revision));
+            .guard(Guard::ModRevision(config_key(id), config.text.revision))
+            .guard(self.relay_guard(name));
         let proposal = put_bound(proposal, name, id);
         // A relay that was paused stays so: its stage is only written where there is none.
         Some(match source.relay_stage {
             None if config.enable_relay => put_relay_stage(proposal, id),
             _ => proposal,
         })
+    }
+
+    /// That a worker is told to pull a relay log, or none, as it was seen.
+    pub(super) fn relay_guard(&self, name: &WorkerName) -> Guard {
+        let key = RelayWorkerKey {
+            worker: name.clone(),
+        };
+        let relay = self.workers.get(name).and_then(|w| w.relay.as_ref());
+        match relay {
+            Some(_) => Guard::Exists(key.encode().into()),
+            None => Guard::Missing(key.encode().into()),
+        }
     }
 
     /// A worker that has stopped its source, or come back without it, takes it up again at a new put.

@@ -14,6 +14,7 @@ use dm_store::KeyValue;
 use serde::Deserialize;
 
 use super::Scheduler;
+use super::intent::{self, IntentSeen};
 use super::record::{Alive, BoundSeen, Registered, SourceConfigSeen, StageSeen, Text};
 
 /// A record that cannot be used, and why.
@@ -46,6 +47,11 @@ impl Scheduler {
     }
 
     fn try_put(&mut self, kv: &KeyValue) -> Result<(), String> {
+        if let Some(id) = intent::source_of(&kv.key) {
+            let seen = IntentSeen::from_kv(kv)?;
+            self.source(id).intent = Some(seen);
+            return Ok(());
+        }
         match Key::parse(&kv.key).map_err(text)? {
             Key::WorkerInfo(key) => self.put_registration(key, kv),
             Key::KeepAlive(key) => {
@@ -93,6 +99,10 @@ impl Scheduler {
 
     /// Takes back what the record under a key has said.
     fn forget(&mut self, key: &[u8]) {
+        if let Some(id) = intent::source_of(key) {
+            self.source(id).intent = None;
+            return;
+        }
         match Key::parse(key) {
             Ok(Key::WorkerInfo(key)) => self.worker(key.worker).registered = None,
             Ok(Key::KeepAlive(key)) => self.worker(key.worker).alive = None,

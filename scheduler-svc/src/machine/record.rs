@@ -6,6 +6,8 @@ use bytes::Bytes;
 use dm_keyspace::{SourceId, Stage, TaskName, WorkerName};
 use dm_store::{KeyValue, Revision};
 
+use super::intent::IntentSeen;
+
 /// How a worker stands with the scheduler; `list-member` shows the words.
 ///
 /// ```text
@@ -172,6 +174,8 @@ pub(crate) struct Source {
     pub(crate) bounds: BTreeSet<WorkerName>,
     pub(crate) last_bounds: BTreeSet<WorkerName>,
     pub(crate) relays: BTreeSet<WorkerName>,
+    /// A transfer of the source that is under way.
+    pub(crate) intent: Option<IntentSeen>,
 }
 
 impl Source {
@@ -183,6 +187,7 @@ impl Source {
             && self.bounds.is_empty()
             && self.last_bounds.is_empty()
             && self.relays.is_empty()
+            && self.intent.is_none()
     }
 
     /// Whether a new bound may name it.

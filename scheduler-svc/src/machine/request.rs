@@ -5,8 +5,11 @@
 //! puts the source's configuration again as it is, because removing the source relies on that key being as it
 //! was seen, and nothing else in etcd tells that a subtask has come.
 
+mod relay;
 mod sources;
 mod tasks;
+mod transfer;
+mod validation;
 mod workers;
 
 use std::fmt::Display;
@@ -15,6 +18,8 @@ use dm_errors::{Code, DmError, List};
 
 pub use sources::{NewSource, SourceRemoved};
 pub use tasks::{CliArgs, NewSubtask, NewTask, SubtaskStage, groups};
+pub use transfer::{Begun, Outlook, cannot_pause, not_in_sync};
+pub use validation::{NewValidation, Target};
 
 /// An error about one name.
 fn about(code: Code, name: impl Display) -> DmError {

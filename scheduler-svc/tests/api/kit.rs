@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use dm_keyspace::{
-    Bound, BoundKey, KeepAliveKey, RelayWorkerKey, SourceConfigKey, Stage, StageRecord, SubtaskKey,
-    SubtaskStageKey, WorkerInfo, WorkerInfoKey,
+    Bound, BoundKey, KeepAliveKey, RelayStageKey, RelayWorkerKey, SourceConfigKey, Stage,
+    StageRecord, SubtaskKey, SubtaskStageKey, WorkerInfo, WorkerInfoKey,
 };
 use dm_proto::pb;
 use dm_proto::pb::worker_server::{Worker, WorkerServer};
@@ -298,6 +298,24 @@ impl Obedient {
         Some(Bound::from_bytes(&kv.value).unwrap().source.into())
     }
 
+    /// The stage of the relay that it was told to run by name.
+    fn relay(&self) -> Option<pb::RelayStatus> {
+        let key = RelayWorkerKey {
+            worker: self.name.as_str().into(),
+        };
+        let kv = self.etcd.dump(&key.encode()).into_iter().next()?;
+        let source = String::from_utf8(kv.value.to_vec()).unwrap();
+        let key = RelayStageKey {
+            source: source.into(),
+        };
+        let stage = self.etcd.dump(&key.encode()).into_iter().next()?;
+        let stage = StageRecord::from_bytes(&stage.value).unwrap().expect;
+        Some(pb::RelayStatus {
+            stage: stage.number(),
+            ..Default::default()
+        })
+    }
+
     fn subtasks(&self, source: &str, task: &str) -> Vec<pb::SubTaskStatus> {
         let stages = self
             .etcd
@@ -308,6 +326,7 @@ impl Obedient {
             pb::SubTaskStatus {
                 name,
                 stage: record.expect.number(),
+                status: Some(pb::sub_task_status::Status::Sync(pb::SyncStatus::default())),
                 ..Default::default()
             }
         };
@@ -330,6 +349,7 @@ impl Worker for Obedient {
         let source_status = Some(pb::SourceStatus {
             source,
             worker: self.name.clone(),
+            relay_status: self.relay(),
             ..Default::default()
         });
         Ok(Response::new(pb::QueryStatusResponse {

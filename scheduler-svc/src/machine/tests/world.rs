@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use dm_errors::DmError;
 use dm_keyspace::{
-    Bound, BoundKey, KeepAliveKey, LastBoundKey, LeaseId, LoadTask, LoadTaskKey, RelayWorkerKey,
-    SourceConfigKey, SourceId, WorkerInfo, WorkerInfoKey, WorkerName,
+    Bound, BoundKey, KeepAliveKey, LastBoundKey, LeaderKey, LeaseId, LoadTask, LoadTaskKey,
+    RelayWorkerKey, SourceConfigKey, SourceId, WorkerInfo, WorkerInfoKey, WorkerName,
 };
 use dm_replica::{Machine, Plan, Proposal, Subject};
 use dm_store::{Batch, Event, Guard, KeyRange, KeyValue, Revision, Snapshot};
@@ -84,7 +84,8 @@ impl Store {
                 create_revision: before.map_or(revision, |b| b.create_revision),
                 mod_revision: revision,
                 version: before.map_or(1, |b| b.version + 1),
-                lease: LeaseId::default(),
+                // A leader's key hangs on the lease that it names.
+                lease: LeaderKey::parse(&key).map_or(LeaseId::default(), |key| key.lease),
             };
             self.keys.insert(key, kv.clone());
             events.push(Event::Put(kv));
