@@ -1,10 +1,14 @@
-//! `dm.optimist.v1.Optimist`. There are no locks yet: none is shown, and none can be unlocked.
+//! `dm.optimist.v1.Optimist`: what the folded state shows, and what an operator decides by hand.
+//!
+//! Each method asks the replica and encodes; none decides anything.
+
+mod encode;
+mod watch;
 
 use std::convert::Infallible;
 
-use dm_errors::{Code, DmError};
-use dm_keyspace::TaskName;
 use dm_keyspace::optimism::task_of_lock_id;
+use dm_keyspace::{SourceId, TaskName};
 use dm_proto::optimist::optimist_server::Optimist as Service;
 use dm_proto::optimist::{
     RemoveMetaRequest, RemoveMetaResponse, ShowDdlLocksResponse, WatchLocksRequest,
@@ -14,17 +18,15 @@ use dm_proto::pb;
 use dm_replica::{Handle, Plan, Refused, WriteError};
 use dm_service::layers::forward::STALE_READ;
 use dm_store::Revision;
-use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use crate::machine::Optimist;
+use crate::errors;
+use crate::machine::{LockView, Optimist, TableId, UnlockRefusal, UnlockRequest};
 
 /// The answer when no lock is to be shown.
 const NO_LOCK: &str = "no DDL lock exists";
-/// The answer to a lock id in which no task can be found.
-const NO_TASK_IN_LOCK_ID: &str = "can't find task name from lock-ID";
 
 /// The gRPC methods of one replica.
 #[derive(Clone, Debug)]
@@ -40,6 +42,59 @@ impl Api {
         Self { handle, stopping }
     }
 
+    async fn locks(
+        &self,
+        task: String,
+        sources: Vec<SourceId>,
+        is_stale: bool,
+    ) -> Result<(Vec<LockView>, Revision), Status> {
+        let look = move |m: &Optimist, at: Revision| (m.locks(&task, &sources), at);
+        let locks = if is_stale {
+            self.handle.read_stale(look).await
+        } else {
+            self.handle.read(look).await
+        };
+        locks.map_err(|e| unavailable(&e))
+    }
+
+    /// Decides a conflict. The inner error is a text for the client.
+    async fn unlock(
+        &self,
+        request: pb::UnlockDdlLockRequest,
+    ) -> Result<Result<(), String>, Status> {
+        self.revision(false).await?;
+        let task: TaskName = task_of_lock_id(&request.id).into();
+        if task.is_empty() {
+            return Ok(Err(errors::NO_TASK_IN_LOCK_ID.to_owned()));
+        }
+        let [source] = request.sources.as_slice() else {
+            return Ok(Err(errors::NOT_ONE_SOURCE.to_owned()));
+        };
+        let wanted = UnlockRequest {
+            table: TableId {
+                source: source.as_str().into(),
+                schema: request.database,
+                table: request.table,
+            },
+            executes: request.op == pb::UnlockDdlLockOp::ExecLock as i32,
+            id: request.id,
+        };
+        let asked = wanted.clone();
+        let decided = self
+            .handle
+            .write(move |m: &Optimist| -> Result<Plan<()>, UnlockRefusal> {
+                m.plan_unlock(&task, &asked)
+            });
+        match decided.await {
+            Ok(()) => Ok(Ok(())),
+            Err(WriteError::Rejected(refusal)) => {
+                Ok(Err(errors::refusal(&wanted, &refusal).to_string()))
+            }
+            Err(WriteError::Refused(refused)) => Err(unavailable(&refused)),
+            Err(error) => Err(Status::aborted(error.to_string())),
+        }
+    }
+
     /// The revision at which this replica may answer.
     async fn revision(&self, is_stale: bool) -> Result<Revision, Status> {
         let at = if is_stale {
@@ -53,9 +108,7 @@ impl Api {
 
 fn unavailable(refused: &Refused) -> Status {
     match refused {
-        Refused::NotLeader => {
-            Status::unavailable(DmError::new(Code::MASTER_OPTIMIST_NOT_STARTED, &[]).to_string())
-        }
+        Refused::NotLeader => Status::unavailable(errors::not_started().to_string()),
         Refused::NotLoaded | Refused::Stopping => Status::unavailable(refused.to_string()),
     }
 }
@@ -72,13 +125,24 @@ impl Service for Api {
             .metadata()
             .get(STALE_READ)
             .is_some_and(|value| value == "true");
-        let revision = self.revision(is_stale).await?.0;
-        let msg = NO_LOCK.to_owned();
+        let pb::ShowDdlLocksRequest { task, sources } = request.into_inner();
+        let sources: Vec<SourceId> = sources.into_iter().map(Into::into).collect();
+        let (locks, at) = self.locks(task, sources.clone(), is_stale).await?;
+        let msg = if locks.is_empty() { NO_LOCK } else { "" };
+        // A lock with several owners has several rows, and its detail with each.
+        let rows = locks.iter().flat_map(|lock| {
+            let detail = encode::detail(lock);
+            encode::rows(lock, &sources)
+                .into_iter()
+                .map(move |row| (row, detail.clone()))
+        });
+        let (locks, details) = rows.unzip();
         Ok(Response::new(ShowDdlLocksResponse {
             result: true,
-            msg,
-            revision,
-            ..ShowDdlLocksResponse::default()
+            msg: msg.to_owned(),
+            locks,
+            details,
+            revision: at.0,
         }))
     }
 
@@ -86,16 +150,11 @@ impl Service for Api {
         &self,
         request: Request<pb::UnlockDdlLockRequest>,
     ) -> Result<Response<pb::UnlockDdlLockResponse>, Status> {
-        self.revision(false).await?;
-        let id = request.into_inner().id;
-        let msg = match task_of_lock_id(&id) {
-            "" => NO_TASK_IN_LOCK_ID.to_owned(),
-            _ => DmError::new(Code::MASTER_LOCK_NOT_FOUND, &[&id]).to_string(),
+        let (result, msg) = match self.unlock(request.into_inner()).await? {
+            Ok(()) => (true, String::new()),
+            Err(msg) => (false, msg),
         };
-        Ok(Response::new(pb::UnlockDdlLockResponse {
-            result: false,
-            msg,
-        }))
+        Ok(Response::new(pb::UnlockDdlLockResponse { result, msg }))
     }
 
     async fn remove_meta(
@@ -129,19 +188,14 @@ impl Service for Api {
 
     async fn watch_locks(
         &self,
-        _: Request<WatchLocksRequest>,
+        request: Request<WatchLocksRequest>,
     ) -> Result<Response<Self::WatchLocksStream>, Status> {
         self.revision(false).await?;
-        let (changes, stream) = mpsc::channel(1);
-        let (mut status, stopping) = (self.handle.status(), self.stopping.clone());
-        // Nothing ever changes; the stream ends with the lead, as that of a service with locks does.
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = status.wait_for(|status| status.leads.is_none()) => {}
-                () = stopping.cancelled() => {}
-                () = changes.closed() => {}
-            }
-        });
-        Ok(Response::new(ReceiverStream::new(stream)))
+        let task = request.into_inner().task;
+        Ok(Response::new(watch::locks(
+            self.handle.clone(),
+            task,
+            self.stopping.clone(),
+        )))
     }
 }

@@ -1,13 +1,14 @@
 //! optimist-svc: shard DDLs of tasks in optimistic mode, where each table moves on its own as long as the schemas can be joined.
 //!
-//! In this version it watches, leads, and cleans up: it holds the records of every optimistic task, names those that
-//! cannot be used, and removes them on request. It derives no locks, so it answers no info: a task in optimistic mode
-//! waits at its first schema change.
+//! Every table's schema is tracked, and the downstream table is kept at the join of all. A change that leaves the schemas
+//! comparable flows at once; one that does not waits until all tables have met it, or is refused until somebody decides.
 //!
-//! - [`machine`]: the records, by task; pure.
+//! - [`machine`]: locks derived from the records, and what they call for; pure.
 //! - [`api`]: the gRPC methods.
+//! - [`errors`]: DM's codes and texts.
 
 pub mod api;
+pub mod errors;
 pub mod machine;
 
 use dm_keyspace::Role;
@@ -34,7 +35,7 @@ pub fn summary(optimist: &Optimist) -> serde_json::Value {
     let counts = optimist.counts();
     let faults = optimist.faults().map(|(key, fault)| serde_json::json!({ "key": key, "reason": fault.what, "revision": fault.revision.0 }));
     serde_json::json!({
-        "locks": 0,
+        "locks": counts.locks,
         "infos": counts.infos,
         "operations": counts.operations,
         "source-tables": counts.source_tables,

@@ -4,10 +4,15 @@
 
 use std::time::Duration;
 
-use dm_keyspace::optimism::{DroppedColumnKey, InfoKey};
+use dm_keyspace::OpaqueJson;
+use dm_keyspace::optimism::{
+    ConflictStage, DroppedColumnKey, Info, InfoKey, Operation, OperationKey,
+};
 use dm_proto::optimist::RemoveMetaRequest;
 use dm_proto::optimist::optimist_client::OptimistClient;
 use dm_proto::pb;
+use dm_schema::Options;
+use dm_schema::create_table::{Defaults, read_create_table};
 use dm_service::Nothing;
 use dm_testkit::memory::MemoryEtcd;
 use dm_testkit::{wait_for, wait_until};
@@ -73,6 +78,7 @@ async fn there_are_no_locks_to_show_or_to_unlock() {
     ] {
         let request = pb::UnlockDdlLockRequest {
             id: id.to_owned(),
+            sources: vec!["s1".to_owned()],
             ..Default::default()
         };
         let answer = client.unlock_ddl_lock(request).await.unwrap().into_inner();
@@ -127,4 +133,148 @@ async fn remove_meta_removes_every_record_of_the_task() {
             .await
             .is_err()
     );
+}
+
+/// An info of one source's table `foo`.`bar`, whose schema was and is as given.
+fn info(source: &str, ddl: &str, before: &str, after: &str) -> Info {
+    let json = |create: &str| {
+        let info = read_create_table(create, &Options::default(), &Defaults::default()).unwrap();
+        OpaqueJson::parse(&info.to_json()).unwrap()
+    };
+    Info {
+        task: "t1".into(),
+        source: source.into(),
+        up_schema: "foo".to_owned(),
+        up_table: "bar".to_owned(),
+        down_schema: "foo".to_owned(),
+        down_table: "bar".to_owned(),
+        ddls: Some(vec![ddl.to_owned()]),
+        table_info_before: Some(json(before)),
+        table_info_after: Some(vec![json(after)]),
+        ..Info::default()
+    }
+}
+
+fn put_info(etcd: &MemoryEtcd, info: &Info) {
+    etcd.put(info.key().encode(), info.to_bytes());
+}
+
+async fn operation_of(etcd: &MemoryEtcd, source: &str, stage: ConflictStage) -> Operation {
+    let find = || async {
+        let operations = etcd.dump(OperationKey::PREFIX);
+        let mut operations = operations
+            .iter()
+            .map(|kv| Operation::from_bytes(&kv.value).unwrap());
+        operations.find(|o| o.source.as_str() == source && o.conflict_stage == stage)
+    };
+    wait_for(LIMIT, "an operation of the stage", find)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn conflict_is_refused_shown_with_its_owner_and_decided_by_hand() {
+    const ID: &str = "t1-`foo`.`bar`";
+    let etcd = MemoryEtcd::start().await.unwrap();
+    let (mut client, _running) = start(&etcd).await;
+    let before = "CREATE TABLE bar (id INT PRIMARY KEY)";
+    let text = "ALTER TABLE `foo`.`bar` ADD COLUMN `c` TEXT";
+    let date = "ALTER TABLE `foo`.`bar` ADD COLUMN `c` DATETIME";
+    let with_text = "CREATE TABLE bar (id INT PRIMARY KEY, c TEXT)";
+    let with_date = "CREATE TABLE bar (id INT PRIMARY KEY, c DATETIME)";
+    put_info(&etcd, &info("s1", text, before, with_text));
+    let first = operation_of(&etcd, "s1", ConflictStage::None).await;
+    assert_eq!(
+        (first.id.as_str(), first.ddls),
+        (ID, Some(vec![text.to_owned()]))
+    );
+    put_info(&etcd, &info("s2", date, before, with_date));
+    let refused = operation_of(&etcd, "s2", ConflictStage::Detected).await;
+    assert!(
+        refused.conflict_message.starts_with("[code=11111:"),
+        "{}",
+        refused.conflict_message
+    );
+
+    // The answer is in etcd a moment before it is folded.
+    let show = || async {
+        let request = pb::ShowDdlLocksRequest::default();
+        let shown = client
+            .clone()
+            .show_ddl_locks(request)
+            .await
+            .unwrap()
+            .into_inner();
+        shown
+            .locks
+            .first()
+            .is_some_and(|lock| !lock.owner.is_empty())
+            .then_some(shown)
+    };
+    let shown = wait_for(LIMIT, "a lock with an owner", show).await.unwrap();
+    let (lock, detail) = (&shown.locks[0], &shown.details[0]);
+    assert_eq!((lock.id.as_str(), lock.mode.as_str()), (ID, "optimistic"));
+    assert_eq!(
+        (lock.owner.as_str(), lock.dd_ls.as_slice()),
+        ("s2-`foo`.`bar`", &[date.to_owned()][..])
+    );
+    assert_eq!(
+        (lock.synced.len(), lock.unsynced.len(), detail.tables.len()),
+        (1, 1, 2)
+    );
+    assert!(
+        detail.joined.contains("`c`") && !detail.reasons.is_empty(),
+        "{detail:?}"
+    );
+
+    let mut unlock = pb::UnlockDdlLockRequest {
+        id: ID.to_owned(),
+        op: pb::UnlockDdlLockOp::ExecLock as i32,
+        database: "foo".to_owned(),
+        table: "bar".to_owned(),
+        ..Default::default()
+    };
+    let answer = client
+        .unlock_ddl_lock(unlock.clone())
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(
+        (answer.result, answer.msg.as_str()),
+        (false, "optimistic locks should have only one source")
+    );
+    unlock.sources = vec!["s1".to_owned()];
+    let answer = client
+        .unlock_ddl_lock(unlock.clone())
+        .await
+        .unwrap()
+        .into_inner();
+    assert!(
+        !answer.result && answer.msg.contains("none status, not conflicted"),
+        "{}",
+        answer.msg
+    );
+    unlock.sources = vec!["s2".to_owned()];
+    let answer = client.unlock_ddl_lock(unlock).await.unwrap().into_inner();
+    assert!(answer.result, "{}", answer.msg);
+    let decided = operation_of(&etcd, "s2", ConflictStage::Unlocked).await;
+    assert_eq!(decided.ddls, Some(vec![date.to_owned()]));
+}
+
+#[tokio::test]
+async fn group_that_is_done_leaves_no_records() {
+    let etcd = MemoryEtcd::start().await.unwrap();
+    let (_client, _running) = start(&etcd).await;
+    let before = "CREATE TABLE bar (id INT PRIMARY KEY)";
+    let after = "CREATE TABLE bar (id INT PRIMARY KEY, c INT)";
+    let ddl = "ALTER TABLE `foo`.`bar` ADD COLUMN `c` INT";
+    for source in ["s1", "s2"] {
+        put_info(&etcd, &info(source, ddl, before, after));
+    }
+    for source in ["s1", "s2"] {
+        let operation = operation_of(&etcd, source, ConflictStage::None).await;
+        etcd.put(operation.key().encode(), operation.into_done().to_bytes());
+    }
+    let is_clean = || async { etcd.dump(ROOT).is_empty() };
+    wait_until(LIMIT, "no records", is_clean).await.unwrap();
 }

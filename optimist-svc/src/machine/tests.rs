@@ -1,0 +1,161 @@
+//! Records of tasks: faults, counts, removal.
+
+use bytes::Bytes;
+use dm_keyspace::LeaseId;
+use dm_keyspace::optimism::Info;
+use dm_store::KeyValue;
+
+use super::*;
+
+fn put(key: String, value: &[u8], at: i64) -> Event {
+    Event::Put(KeyValue {
+        key: key.into(),
+        value: Bytes::copy_from_slice(value),
+        create_revision: Revision(at),
+        mod_revision: Revision(at),
+        version: 1,
+        lease: LeaseId(0),
+    })
+}
+
+fn info_key(task: &str) -> String {
+    InfoKey {
+        task: task.into(),
+        source: "s1".into(),
+        schema: "foo".into(),
+        table: "bar1".into(),
+    }
+    .encode()
+}
+
+fn info_value(task: &str) -> Vec<u8> {
+    Info {
+        task: task.into(),
+        source: "s1".into(),
+        up_schema: "foo".to_owned(),
+        up_table: "bar1".to_owned(),
+        ..Info::default()
+    }
+    .to_bytes()
+}
+
+fn column_key(lock: &str) -> String {
+    let (column, source) = ("c1".to_owned(), "s1".into());
+    DroppedColumnKey {
+        lock: lock.to_owned(),
+        column,
+        source,
+        schema: "foo".into(),
+        table: "bar1".into(),
+    }
+    .encode()
+}
+
+fn apply(optimist: &mut Optimist, events: Vec<Event>) {
+    let revision = events.last().map(Event::revision).unwrap_or_default();
+    optimist.apply(&Batch { revision, events });
+}
+
+#[test]
+fn remove_meta_deletes_all_families_of_one_task_only() {
+    let mut optimist = Optimist::default();
+    let events = vec![
+        put(info_key("t1"), b"{}", 2),
+        put(info_key("t1x"), b"{}", 3),
+        put(column_key("t1-`foo`.`bar`"), b"0", 4),
+        put(column_key("t1x-`foo`.`bar`"), b"0", 5),
+    ];
+    apply(&mut optimist, events);
+    let Plan::Commit(proposal, deleted) = optimist.plan_remove_meta(&"t1".into()) else {
+        panic!("nothing is planned")
+    };
+    let goes = |key: String| {
+        proposal
+            .deletes
+            .iter()
+            .any(|range| range.contains(key.as_bytes()))
+    };
+    assert_eq!(deleted, 2);
+    assert!(goes(info_key("t1")) && goes(column_key("t1-`foo`.`bar`")));
+    assert!(!goes(info_key("t1x")) && !goes(column_key("t1x-`foo`.`bar`")));
+}
+
+#[test]
+fn remove_meta_of_an_unknown_task_plans_nothing() {
+    assert!(matches!(
+        Optimist::default().plan_remove_meta(&"t1".into()),
+        Plan::Done(0)
+    ));
+}
+
+#[test]
+fn undecodable_record_is_named_until_it_is_replaced_and_still_belongs_to_its_task() {
+    let mut optimist = Optimist::default();
+    apply(&mut optimist, vec![put(info_key("t1"), b"no json", 2)]);
+    assert_eq!(
+        optimist
+            .faults()
+            .map(|(key, _)| key.to_owned())
+            .collect::<Vec<_>>(),
+        [info_key("t1")]
+    );
+    assert_eq!(
+        (optimist.counts().infos, optimist.counts().faults_seen),
+        (0, 1)
+    );
+    assert!(matches!(
+        optimist.plan_remove_meta(&"t1".into()),
+        Plan::Commit(_, 1)
+    ));
+    apply(
+        &mut optimist,
+        vec![put(info_key("t1"), &info_value("t1"), 3)],
+    );
+    assert_eq!(optimist.faults().count(), 0);
+}
+
+#[test]
+fn key_of_no_shape_is_a_fault_that_its_deletion_ends() {
+    let mut optimist = Optimist::default();
+    let key = "/dm-master/shardddl-optimism/info/zz".to_owned();
+    apply(&mut optimist, vec![put(key.clone(), &info_value("t1"), 2)]);
+    assert_eq!(optimist.faults().count(), 1);
+    apply(
+        &mut optimist,
+        vec![Event::Delete {
+            key: key.into(),
+            revision: Revision(3),
+        }],
+    );
+    assert_eq!(optimist.faults().count(), 0);
+}
+
+#[test]
+fn snapshot_replaces_what_was_known_and_deletions_count() {
+    let mut optimist = Optimist::default();
+    apply(
+        &mut optimist,
+        vec![
+            put(info_key("t1"), &info_value("t1"), 2),
+            put(info_key("t2"), &info_value("t2"), 3),
+        ],
+    );
+    assert_eq!(optimist.counts().infos, 2);
+    optimist.load(&Snapshot {
+        revision: Revision(4),
+        entries: Vec::new(),
+    });
+    assert_eq!(optimist.counts(), Counts::default());
+    apply(
+        &mut optimist,
+        vec![put(info_key("t1"), &info_value("t1"), 5)],
+    );
+    apply(
+        &mut optimist,
+        vec![Event::Delete {
+            key: info_key("t1").into(),
+            revision: Revision(6),
+        }],
+    );
+    assert_eq!(optimist.counts().infos, 0);
+}
