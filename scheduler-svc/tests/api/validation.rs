@@ -197,6 +197,11 @@ async fn answers_of_workers_are_merged_and_one_that_is_missing_is_told() {
         (settled.result, settled.msg),
         (false, format!("no such error; {missing}"))
     );
+}
+
+#[tokio::test]
+async fn a_cutover_is_passed_on_if_it_is_of_the_sources_kind() {
+    let (mut cluster, _w1) = cluster().await;
     let request = pb::UpdateValidationRequest {
         task_name: "t".into(),
         binlog_gtid: "g".into(),
