@@ -8,8 +8,8 @@ use dm_keyspace::OpaqueJson;
 use dm_keyspace::optimism::{
     ConflictStage, DroppedColumnKey, Info, InfoKey, Operation, OperationKey,
 };
-use dm_proto::optimist::RemoveMetaRequest;
 use dm_proto::optimist::optimist_client::OptimistClient;
+use dm_proto::optimist::{RemoveMetaRequest, ShowDdlLocksResponse};
 use dm_proto::pb;
 use dm_schema::Options;
 use dm_schema::create_table::{Defaults, read_create_table};
@@ -172,30 +172,28 @@ async fn operation_of(etcd: &MemoryEtcd, source: &str, stage: ConflictStage) -> 
         .unwrap()
 }
 
-#[tokio::test]
-async fn conflict_is_refused_shown_with_its_owner_and_decided_by_hand() {
-    const ID: &str = "t1-`foo`.`bar`";
-    let etcd = MemoryEtcd::start().await.unwrap();
-    let (mut client, _running) = start(&etcd).await;
+const ID: &str = "t1-`foo`.`bar`";
+const DATE: &str = "ALTER TABLE `foo`.`bar` ADD COLUMN `c` DATETIME";
+
+/// One source has added a column, and another the same column with another type. The locks as shown then.
+async fn in_conflict(etcd: &MemoryEtcd, client: &OptimistClient<Channel>) -> ShowDdlLocksResponse {
     let before = "CREATE TABLE bar (id INT PRIMARY KEY)";
     let text = "ALTER TABLE `foo`.`bar` ADD COLUMN `c` TEXT";
-    let date = "ALTER TABLE `foo`.`bar` ADD COLUMN `c` DATETIME";
     let with_text = "CREATE TABLE bar (id INT PRIMARY KEY, c TEXT)";
     let with_date = "CREATE TABLE bar (id INT PRIMARY KEY, c DATETIME)";
-    put_info(&etcd, &info("s1", text, before, with_text));
-    let first = operation_of(&etcd, "s1", ConflictStage::None).await;
+    put_info(etcd, &info("s1", text, before, with_text));
+    let first = operation_of(etcd, "s1", ConflictStage::None).await;
     assert_eq!(
         (first.id.as_str(), first.ddls),
         (ID, Some(vec![text.to_owned()]))
     );
-    put_info(&etcd, &info("s2", date, before, with_date));
-    let refused = operation_of(&etcd, "s2", ConflictStage::Detected).await;
+    put_info(etcd, &info("s2", DATE, before, with_date));
+    let refused = operation_of(etcd, "s2", ConflictStage::Detected).await;
     assert!(
         refused.conflict_message.starts_with("[code=11111:"),
         "{}",
         refused.conflict_message
     );
-
     // The answer is in etcd a moment before it is folded.
     let show = || async {
         let request = pb::ShowDdlLocksRequest::default();
@@ -211,12 +209,19 @@ async fn conflict_is_refused_shown_with_its_owner_and_decided_by_hand() {
             .is_some_and(|lock| !lock.owner.is_empty())
             .then_some(shown)
     };
-    let shown = wait_for(LIMIT, "a lock with an owner", show).await.unwrap();
+    wait_for(LIMIT, "a lock with an owner", show).await.unwrap()
+}
+
+#[tokio::test]
+async fn conflict_is_shown_with_its_owner_and_what_can_be_known_of_it() {
+    let etcd = MemoryEtcd::start().await.unwrap();
+    let (client, _running) = start(&etcd).await;
+    let shown = in_conflict(&etcd, &client).await;
     let (lock, detail) = (&shown.locks[0], &shown.details[0]);
     assert_eq!((lock.id.as_str(), lock.mode.as_str()), (ID, "optimistic"));
     assert_eq!(
         (lock.owner.as_str(), lock.dd_ls.as_slice()),
-        ("s2-`foo`.`bar`", &[date.to_owned()][..])
+        ("s2-`foo`.`bar`", &[DATE.to_owned()][..])
     );
     assert_eq!(
         (lock.synced.len(), lock.unsynced.len(), detail.tables.len()),
@@ -226,7 +231,13 @@ async fn conflict_is_refused_shown_with_its_owner_and_decided_by_hand() {
         detail.joined.contains("`c`") && !detail.reasons.is_empty(),
         "{detail:?}"
     );
+}
 
+#[tokio::test]
+async fn conflict_is_decided_by_hand_for_the_one_table_that_is_named() {
+    let etcd = MemoryEtcd::start().await.unwrap();
+    let (mut client, _running) = start(&etcd).await;
+    in_conflict(&etcd, &client).await;
     let mut unlock = pb::UnlockDdlLockRequest {
         id: ID.to_owned(),
         op: pb::UnlockDdlLockOp::ExecLock as i32,
@@ -258,7 +269,7 @@ async fn conflict_is_refused_shown_with_its_owner_and_decided_by_hand() {
     let answer = client.unlock_ddl_lock(unlock).await.unwrap().into_inner();
     assert!(answer.result, "{}", answer.msg);
     let decided = operation_of(&etcd, "s2", ConflictStage::Unlocked).await;
-    assert_eq!(decided.ddls, Some(vec![date.to_owned()]));
+    assert_eq!(decided.ddls, Some(vec![DATE.to_owned()]));
 }
 
 #[tokio::test]

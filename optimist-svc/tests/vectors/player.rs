@@ -37,7 +37,8 @@ struct Answer {
     shown: Option<Value>,
 }
 
-/// Plays a case to its end or to the first step that is not as expected.
+/// Plays a case to its end or to the first step that is not as expected. Then another leader takes over, and must find
+/// all infos answered.
 pub(crate) fn play(case: &Case) -> Result<(), String> {
     let mut player = Player::new(case);
     for (number, step) in case.steps.iter().enumerate() {
@@ -48,7 +49,14 @@ pub(crate) fn play(case: &Case) -> Result<(), String> {
             .compare(step, &answer)
             .map_err(|e| format!("step {number} ({}): {e}", step.op))?;
     }
-    Ok(())
+    player.world.put.clear();
+    player.world.stop();
+    player.world.start();
+    player.world.quiet();
+    match player.world.put.as_slice() {
+        [] => Ok(()),
+        again => Err(format!("the next leader answers again: {again:?}")),
+    }
 }
 
 /// The JSON that a worker makes of a structure.
