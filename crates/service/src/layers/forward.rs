@@ -8,7 +8,8 @@
 //! | nobody | fresh | waits for a leader, at most the configured time and the request's deadline, then refused |
 //! | anything | `dm-stale-read: true` | answered here, from this replica's own fold |
 //!
-//! Nothing is sent twice: a request may have had its effect although its answer was lost.
+//! Nothing is sent twice: a request may have had its effect although its answer was lost. One that was forwarded to a leader
+//! that is then replaced (frozen, cut off) is given up a moment later, not at the caller's deadline.
 
 use std::convert::Infallible;
 use std::task::{Context, Poll};
@@ -33,6 +34,9 @@ pub const NOT_LEADER: &str = "[code=38043:class=dm-master:scope=internal:level=h
 
 /// How far the feed of a new leader may be behind that of the one that forwards to it.
 const HOP_WAIT: Duration = Duration::from_secs(1);
+
+/// How long a leader that has been replaced may still answer what it had in hand.
+const REPLACED_WAIT: Duration = Duration::from_secs(1);
 
 /// Who leads, as this replica sees it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -131,9 +135,9 @@ where
                 peers,
                 wait,
             } = to;
-            match place(leader, hopped, wait.min(left)).await {
+            match place(leader.clone(), hopped, wait.min(left)).await {
                 Ok(LeaderView::Self_) => inner.call(request).await,
-                Ok(LeaderView::Other { addr }) => Ok(forward(peers, &addr, request).await),
+                Ok(LeaderView::Other { addr }) => Ok(forward(peers, leader, &addr, request).await),
                 Ok(LeaderView::Unknown) => Ok(refusal("no leader is known")),
                 Err(why) => Ok(refusal(why)),
             }
@@ -175,7 +179,12 @@ fn refusal(why: &str) -> Response<Body> {
     Status::unavailable(format!("{NOT_LEADER}, RawCause: {why}")).into_http()
 }
 
-async fn forward<P: Peers>(peers: P, addr: &str, request: Request<Body>) -> Response<Body> {
+async fn forward<P: Peers>(
+    peers: P,
+    leader: watch::Receiver<LeaderView>,
+    addr: &str,
+    request: Request<Body>,
+) -> Response<Body> {
     tracing::debug!(leader = addr, "forwarded");
     let deadline = request.extensions().get::<Deadline>().copied();
     let (mut head, body) = request.into_parts();
@@ -190,14 +199,33 @@ async fn forward<P: Peers>(peers: P, addr: &str, request: Request<Body>) -> Resp
         head.uri = Uri::from(path);
     }
     let request = Request::from_parts(head, tonic::body::Body::new(body));
-    let answer = peers.send(addr, request);
-    match answer.await {
+    let answer = tokio::select! {
+        answer = peers.send(addr, request) => answer,
+        () = replaced(leader, addr) => Err(Status::unavailable(format!(
+            "{addr} has been replaced as the leader before it answered: the request may have had its effect"
+        ))),
+    };
+    match answer {
         Ok(response) => response,
         Err(status) => {
             tracing::warn!(leader = addr, error = %status, "the leader gave no answer");
             status.into_http()
         }
     }
+}
+
+/// Ends a moment after somebody else than `addr` leads. Nobody leading is no reason: it may win again.
+async fn replaced(mut leader: watch::Receiver<LeaderView>, addr: &str) {
+    let is_someone_else = |view: &LeaderView| match view {
+        LeaderView::Unknown => false,
+        LeaderView::Self_ => true,
+        LeaderView::Other { addr: other } => other != addr,
+    };
+    if leader.wait_for(is_someone_else).await.is_err() {
+        // This replica is stopping: its server decides how long answers are waited for.
+        return std::future::pending().await;
+    }
+    tokio::time::sleep(REPLACED_WAIT).await;
 }
 
 #[cfg(test)]

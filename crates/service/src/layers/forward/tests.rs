@@ -171,3 +171,53 @@ async fn a_request_waits_for_a_leader_to_appear() {
     view.send_replace(LeaderView::Self_);
     assert_eq!(code_of(&answer.await.unwrap()), Code::NotFound);
 }
+
+/// A leader that has stopped answering without closing its connections.
+#[derive(Clone)]
+struct Frozen;
+
+impl Peers for Frozen {
+    fn send(
+        &self,
+        _: &str,
+        _: Request<tonic::body::Body>,
+    ) -> BoxFuture<'static, Result<Response<Body>, Status>> {
+        std::future::pending().boxed()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_to_a_leader_that_is_replaced_is_given_up() {
+    for successor in [
+        LeaderView::Self_,
+        LeaderView::Other {
+            addr: "next:8271".to_owned(),
+        },
+    ] {
+        let (view, leader) = watch::channel(other());
+        let layer = Layer::new(leader, Frozen, Duration::from_secs(5));
+        let here =
+            service_fn(|_: Request<Body>| async { Ok(Status::not_found("here").into_http()) });
+        let mut answer = std::pin::pin!(
+            ServiceBuilder::new()
+                .layer(layer)
+                .service(here)
+                .oneshot(with("x", "y"))
+        );
+        assert!(futures::poll!(&mut answer).is_pending());
+        view.send_replace(LeaderView::Unknown);
+        let a_while = tokio::time::sleep(Duration::from_secs(60));
+        tokio::select! {
+            _ = &mut answer => panic!("it may win again, and answer"),
+            () = a_while => {}
+        }
+        view.send_replace(successor);
+        let response = answer.await.unwrap();
+        assert_eq!(code_of(&response), Code::Unavailable);
+        assert!(
+            message_of(&response).contains("leader:8271 has been replaced"),
+            "{}",
+            message_of(&response)
+        );
+    }
+}
