@@ -17,8 +17,10 @@ use dm_proto::optimist::{
 use dm_proto::pb;
 use dm_replica::{Handle, Plan, Refused, WriteError};
 use dm_service::layers::forward::STALE_READ;
+use dm_service::replicated::changes;
 use dm_store::Revision;
-use tokio_stream::wrappers::ReceiverStream;
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
@@ -115,7 +117,7 @@ fn unavailable(refused: &Refused) -> Status {
 
 #[tonic::async_trait]
 impl Service for Api {
-    type WatchLocksStream = ReceiverStream<Result<WatchLocksResponse, Status>>;
+    type WatchLocksStream = BoxStream<'static, Result<WatchLocksResponse, Status>>;
 
     async fn show_ddl_locks(
         &self,
@@ -192,10 +194,9 @@ impl Service for Api {
     ) -> Result<Response<Self::WatchLocksStream>, Status> {
         self.revision(false).await?;
         let task = request.into_inner().task;
-        Ok(Response::new(watch::locks(
-            self.handle.clone(),
-            task,
-            self.stopping.clone(),
-        )))
+        let look = move |m: &Optimist| m.locks(&task, &[]);
+        let changes = changes(self.handle.clone(), self.stopping.clone(), look);
+        let messages = changes.map(|change| Ok(watch::message(&change)));
+        Ok(Response::new(messages.boxed()))
     }
 }

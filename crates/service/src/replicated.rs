@@ -3,6 +3,7 @@
 //!
 //! Every one of the four services is `replicate(..)` plus its own machine and handlers.
 
+mod changes;
 mod member;
 mod mirror;
 
@@ -20,6 +21,7 @@ use crate::context::{Context, OnExit};
 use crate::process::BoxError;
 use crate::server::App;
 
+pub use changes::{Change, View, changes};
 pub use member::role_of_proto;
 pub use member::role_to_proto;
 
