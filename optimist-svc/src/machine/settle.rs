@@ -55,15 +55,22 @@ impl Task {
             lock.columns = columns(self.marks.get(&key.id));
         }
         self.find_init(&mut lock);
+        let mut returning = BTreeSet::new();
         if touch.is_relisted || is_new {
-            self.relist(&mut lock);
+            returning = self.relist(&mut lock);
         }
         self.joins_and_leavers(&mut lock, &touch.tables);
         if !reads_schemas {
             use_init(&mut lock);
         }
         for table in &touch.tables {
-            self.take_over(&mut lock, table, touch.is_load);
+            self.take_over(&mut lock, table, touch.is_load || returning.contains(table));
+        }
+        for table in &returning {
+            self.restore_marks(&mut lock, table);
+            if !touch.tables.contains(table) {
+                self.take_over(&mut lock, table, true);
+            }
         }
         self.proceed(&mut lock, at);
         for table in &touch.tables {
@@ -104,7 +111,9 @@ impl Task {
     }
 
     /// The members are those that the sources list, and those that have reported since the lists were written.
-    fn relist(&self, lock: &mut Lock) {
+    /// Answers the tables that had left, are members again, and whose records are still there: they count as found.
+    fn relist(&mut self, lock: &mut Lock) -> BTreeSet<TableId> {
+        let left = lock.leaving.clone();
         if lock.init.is_some() {
             let target = lock.target.clone();
             let listed = self.listed(&target);
@@ -120,12 +129,28 @@ impl Task {
             .cloned()
             .collect();
         self.joins_and_leavers(lock, &known);
+        left.difference(&lock.leaving).cloned().collect()
     }
 
-    fn joins_and_leavers(&self, lock: &mut Lock, tables: &BTreeSet<TableId>) {
+    /// Marks that are still in etcd.
+    fn restore_marks(&self, lock: &mut Lock, table: &TableId) {
+        let marks = self.marks.get(&lock.id).into_iter().flatten();
+        for ((spelling, _), (stage, _)) in marks.filter(|((_, other), _)| other == table) {
+            lock.set_mark(table, spelling, *stage);
+        }
+    }
+
+    fn joins_and_leavers(&mut self, lock: &mut Lock, tables: &BTreeSet<TableId>) {
         for table in tables {
+            let has_left = self.has_left(table, &lock.target);
+            if has_left
+                && let Some(info) = self.infos.get_mut(table)
+                && info.lock == lock.id
+            {
+                info.is_judged = false;
+            }
             let info = self.infos.get(table).filter(|info| info.lock == lock.id);
-            if self.has_left(table, &lock.target) {
+            if has_left {
                 lock.leave(table);
                 lock.unjudged.retain(|(_, other)| other != table);
                 match info {

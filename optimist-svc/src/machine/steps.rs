@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dm_keyspace::optimism::{DropStage, DroppedColumnKey, InfoKey, Operation, OperationKey};
-use dm_keyspace::{SubtaskKey, TaskName};
+use dm_keyspace::{SourceId, SubtaskKey, TaskName};
 use dm_replica::Proposal;
 use dm_store::{Guard, KeyRange, Revision};
 
@@ -16,6 +16,8 @@ use super::lock::{Lock, Owed};
 
 /// Tables that one transaction is about; each takes two guards and two writes, and etcd takes 128 of either.
 const TABLES_PER_PROPOSAL: usize = 50;
+/// The same where each may add the guard of its source.
+const STOPPED_PER_PROPOSAL: usize = 40;
 
 /// All that the lock calls for now.
 pub(super) fn steps(task: &Task, key: &LockKey) -> Vec<Proposal> {
@@ -43,17 +45,22 @@ fn forget_sources(task: &Task, name: &TaskName) -> Vec<Proposal> {
         .filter(|(source, listed)| listed.is_present && task.is_stopped(source));
     stopped
         .map(|(source, listed)| {
-            let subtask = SubtaskKey {
-                source: source.clone(),
-                task: name.clone(),
-            };
             let key = source_tables_key(name, source);
             Proposal::new("forget_source")
-                .guard(Guard::Missing(subtask.encode().into()))
+                .guard(no_subtask(source, name))
                 .guard(Guard::ModRevision(key.clone().into(), listed.revision))
                 .delete(KeyRange::key(key))
         })
         .collect()
+}
+
+/// The source has no part in the task, also not by now.
+fn no_subtask(source: &SourceId, task: &TaskName) -> Guard {
+    let subtask = SubtaskKey {
+        source: source.clone(),
+        task: task.clone(),
+    };
+    Guard::Missing(subtask.encode().into())
 }
 
 struct Steps<'a> {
@@ -170,10 +177,23 @@ impl Steps<'_> {
         others.chunks(2 * TABLES_PER_PROPOSAL).map(one).collect()
     }
 
-    /// Records of tables that have left.
+    /// Records of tables that have left. Those of a source that takes no part are deleted only while it takes none.
     fn forget(&self, lock: &Lock) -> Vec<Proposal> {
-        let tables: Vec<&TableId> = lock.leaving.iter().collect();
-        self.delete("forget_tables", &tables)
+        let (stopped, gone): (Vec<&TableId>, Vec<&TableId>) = lock
+            .leaving
+            .iter()
+            .partition(|table| self.task.is_stopped(&table.source));
+        let mut proposals = self.delete("forget_tables", &gone);
+        for tables in stopped.chunks(STOPPED_PER_PROPOSAL) {
+            let sources: BTreeSet<&SourceId> = tables.iter().map(|table| &table.source).collect();
+            for proposal in self.delete("forget_stopped", tables) {
+                let guarded = sources.iter().fold(proposal, |proposal, source| {
+                    proposal.guard(no_subtask(source, &self.key.task))
+                });
+                proposals.push(guarded);
+            }
+        }
+        proposals
     }
 
     /// The whole lock. Of a large one the rest follows when a part is gone; a newer info stops it.

@@ -7,6 +7,8 @@ use dm_store::KeyValue;
 
 use super::*;
 
+mod stopped;
+
 fn put(key: String, value: &[u8], at: i64) -> Event {
     Event::Put(KeyValue {
         key: key.into(),
