@@ -24,9 +24,9 @@ use axum::routing::post;
 use dm_keyspace::Role;
 use dm_service::Context;
 use dm_service::config::Common;
-use dm_service::process::BoxError;
 use http::Request;
 use tonic::Status;
+use tonic::transport::Channel;
 
 use crate::api;
 
@@ -62,13 +62,14 @@ const ROUTED: &[(Role, &[&str])] = &[(
     ],
 )];
 
-/// All routes of the door.
+/// All routes of the door. `etcd` is where workers' own requests to etcd go.
 pub(crate) fn routes(
     ctx: &Context,
     common: &Common,
     views: Views,
     election: api::Service,
-) -> Result<Router, BoxError> {
+    etcd: Channel,
+) -> Router {
     let to_roles = route::ToRoles::new(ctx, views);
     let mut router = Router::new();
     for (role, methods) in ROUTED {
@@ -98,10 +99,10 @@ pub(crate) fn routes(
         .route("/etcdserverpb.Cluster/MemberList", post(etcd::member_list))
         .merge(gateway::routes())
         .with_state(door);
-    Ok(router
+    router
         .merge(merged)
-        .merge(etcd::pass_through(common, ctx.stopping())?)
-        .fallback(nothing_here))
+        .merge(etcd::pass_through(etcd, ctx.stopping()))
+        .fallback(nothing_here)
 }
 
 /// A gRPC client is told so in its own terms.

@@ -31,8 +31,9 @@ pub async fn serve(settings: Settings<Nothing>, ctx: Context) -> Result<(), BoxE
     let Replicated { handle, store, app } =
         replicate(&ctx, Role::Election, machine, Cluster::summary).await?;
     let views = door::Views::follow(&ctx, handle.clone());
+    let etcd = store.channel();
     let election = api::Service::new(handle.clone(), store, ctx.channels().clone());
-    let door = door::routes(&ctx, &settings.common, views, election.clone())?;
+    let door = door::routes(&ctx, &settings.common, views, election.clone(), etcd);
     let app = app
         .grpc_local(dm_proto::election::election_server::ElectionServer::new(
             election,

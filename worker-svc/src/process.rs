@@ -24,6 +24,8 @@ pub async fn serve(settings: Settings<Join>, ctx: Context) -> Result<(), BoxErro
     let secret = register(ctx.channels(), &join, ctx.name(), ctx.advertise_addr()).await?;
     let store = Store::connect(&Options {
         endpoints: join,
+        // The masters that a worker once joined through may all be replaced.
+        follow_members: true,
         ..store_options(ctx.common())
     })
     .await?;

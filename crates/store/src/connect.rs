@@ -1,23 +1,21 @@
 //! The connection: endpoints, TLS, keep-alive and a deadline on every call.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use etcd_client::{
-    Certificate, Client, ConnectOptions, Identity, KvClient, LeaseClient, TlsOptions, WatchClient,
-};
+use etcd_client::{KvClient, LeaseClient, WatchClient};
+use tokio::sync::watch;
+use tonic::transport::Channel;
 
+use crate::endpoints::{self, Endpoints};
 use crate::error::Error;
 
-/// etcd punishes clients that ping more often than every five seconds.
-const PING_INTERVAL: Duration = Duration::from_secs(6);
-const PING_TIMEOUT: Duration = Duration::from_secs(3);
 /// A connection that has broken hands its error to whoever asks next; what may be repeated is, so many times in all.
 pub(crate) const TRIES: u32 = 3;
 /// Pause between two tries.
 pub(crate) const PAUSE: Duration = Duration::from_millis(50);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// PEM files of one TLS client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +43,8 @@ pub struct Options {
     pub page: i64,
     /// A watch that brought nothing for this long is opened again.
     pub quiet_watch: Duration,
+    /// Whether the endpoints are joined by those that the cluster lists itself, as it lists them.
+    pub follow_members: bool,
 }
 
 impl Default for Options {
@@ -56,6 +56,7 @@ impl Default for Options {
             max_txn_ops: 128,
             page: 1_000,
             quiet_watch: Duration::from_secs(60),
+            follow_members: false,
         }
     }
 }
@@ -69,6 +70,7 @@ pub struct Store {
     pub(crate) lease: LeaseClient,
     pub(crate) watch: WatchClient,
     pub(crate) options: Options,
+    endpoints: Endpoints,
 }
 
 impl std::fmt::Debug for Store {
@@ -84,27 +86,16 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Settings`] for an unusable address or TLS file; never because etcd is down.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this crate is where the raw client is allowed"
-    )]
     pub async fn connect(options: &Options) -> Result<Self, Error> {
-        let mut connect = ConnectOptions::new()
-            .with_connect_timeout(CONNECT_TIMEOUT)
-            .with_keep_alive(PING_INTERVAL, PING_TIMEOUT)
-            .with_keep_alive_while_idle(true);
-        if let Some(files) = &options.tls {
-            connect = connect.with_tls(tls_options(files)?);
-        }
-        let client = Client::connect(&options.endpoints, Some(connect))
-            .await
-            .map_err(|e| Error::from_client("connect", e))?;
+        let endpoints = Endpoints::open(options).await?;
+        let client = endpoints::client(endpoints.channel()).await?;
         Ok(Self {
             // Snapshots and batches may be larger than gRPC's default of 4 MiB.
             kv: client.kv_client().max_decoding_message_size(usize::MAX),
             watch: client.watch_client().max_decoding_message_size(usize::MAX),
             lease: client.lease_client(),
             options: options.clone(),
+            endpoints,
         })
     }
 
@@ -112,6 +103,18 @@ impl Store {
     #[must_use]
     pub fn options(&self) -> &Options {
         &self.options
+    }
+
+    /// The connection itself, for what is passed on untouched.
+    #[must_use]
+    pub fn channel(&self) -> Channel {
+        self.endpoints.channel()
+    }
+
+    /// The endpoints that calls go to, as they change: of several, those that answer.
+    #[must_use]
+    pub fn endpoints(&self) -> watch::Receiver<BTreeSet<String>> {
+        self.endpoints.in_use()
     }
 
     /// Runs one call of the client under the deadline.
@@ -126,14 +129,4 @@ impl Store {
             Err(_) => Err(Error::Timeout { call: name, limit }),
         }
     }
-}
-
-fn tls_options(files: &TlsFiles) -> Result<TlsOptions, Error> {
-    let read = |path: &PathBuf| {
-        std::fs::read(path)
-            .map_err(|e| Error::Settings(format!("read TLS file {}: {e}", path.display())))
-    };
-    Ok(TlsOptions::new()
-        .ca_certificate(Certificate::from_pem(read(&files.ca)?))
-        .identity(Identity::from_pem(read(&files.cert)?, read(&files.key)?)))
 }

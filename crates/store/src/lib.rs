@@ -13,6 +13,7 @@
 //! It knows nothing of DM's keys: those are in `dm-keyspace`.
 
 mod connect;
+mod endpoints;
 mod error;
 mod feed;
 mod lease;

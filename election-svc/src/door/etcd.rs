@@ -3,19 +3,15 @@
 //! A worker replaces its etcd endpoints by the client URLs of this list every few seconds. So the list names
 //! doors and nothing else, and is never empty of named members: an empty list would cut the worker off.
 
-use std::time::Duration;
-
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use dm_proto::etcdserverpb::{MemberListRequest, MemberListResponse, ResponseHeader};
-use dm_service::config::Common;
-use dm_service::process::BoxError;
 use http::uri::PathAndQuery;
 use http::{Request, Response, Uri};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::transport::Channel;
 use tower::ServiceExt;
 
 use super::master::Door;
@@ -24,17 +20,9 @@ use super::until_stopped::UntilStopped;
 
 /// etcd's services that a worker uses.
 const PASSED: [&str; 3] = ["KV", "Watch", "Lease"];
-const CONNECT_LIMIT: Duration = Duration::from_secs(3);
-/// etcd punishes clients that ping more often than every five seconds.
-const PING_EVERY: Duration = Duration::from_secs(6);
-const PING_LIMIT: Duration = Duration::from_secs(3);
 
 /// Routes that hand requests to etcd, bodies untouched.
-pub(super) fn pass_through(
-    common: &Common,
-    stopping: CancellationToken,
-) -> Result<Router, BoxError> {
-    let etcd = channel(common)?;
+pub(super) fn pass_through(etcd: Channel, stopping: CancellationToken) -> Router {
     let mut router = Router::new();
     for service in PASSED {
         router = router.route(
@@ -42,47 +30,10 @@ pub(super) fn pass_through(
             axum::routing::post(pass),
         );
     }
-    Ok(router.with_state(Etcd {
+    router.with_state(Etcd {
         channel: etcd,
         stopping,
-    }))
-}
-
-fn channel(common: &Common) -> Result<Channel, BoxError> {
-    let tls = match common.tls() {
-        None => None,
-        Some(files) => Some(
-            ClientTlsConfig::new()
-                .ca_certificate(Certificate::from_pem(std::fs::read(&files.ca)?))
-                .identity(Identity::from_pem(
-                    std::fs::read(&files.cert)?,
-                    std::fs::read(&files.key)?,
-                )),
-        ),
-    };
-    let endpoint = |addr: &String| -> Result<Endpoint, BoxError> {
-        let scheme = if tls.is_some() { "https" } else { "http" };
-        let uri = if addr.contains("://") {
-            addr.clone()
-        } else {
-            format!("{scheme}://{addr}")
-        };
-        let endpoint = Endpoint::from_shared(uri)?
-            .connect_timeout(CONNECT_LIMIT)
-            .http2_keep_alive_interval(PING_EVERY)
-            .keep_alive_timeout(PING_LIMIT)
-            .tcp_nodelay(true);
-        Ok(match &tls {
-            Some(tls) => endpoint.tls_config(tls.clone())?,
-            None => endpoint,
-        })
-    };
-    let endpoints = common
-        .etcd_endpoints
-        .iter()
-        .map(endpoint)
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(Channel::balance_list(endpoints.into_iter()))
+    })
 }
 
 /// The way to etcd, and the end of this process.

@@ -23,7 +23,7 @@
 //! | 57, 58 | joining an embedded etcd: members register under a lease, there is nothing to join and no 38040 |
 //! | 59 | quorum of an embedded etcd: it is etcd's own, which stands outside |
 //!
-//! Not covered: 51 (the OpenAPI proxy: there is no OpenAPI; of the JSON gateway there are members and leadership, `gateway`), 52 (a list of masters is a matter of `dmctl`), the worker's half of 60.
+//! Not covered: 51 (the OpenAPI proxy: there is no OpenAPI; of the JSON gateway there are members and leadership, `gateway`) and 52 (a list of masters is a matter of `dmctl`).
 //!
 //! Told apart from DM on purpose: `OperateLeader` concerns the leaders of all four roles and not the member
 //! that is asked (21, 23, 24, 27 are tested by name through `dm.election.v1`), and a member that was stopped is no member any

@@ -14,6 +14,8 @@ async fn through(doors: &[&Running]) -> Store {
             .iter()
             .map(|door| format!("http://{}", door.addr))
             .collect(),
+        // As a worker does.
+        follow_members: true,
         ..Options::default()
     };
     Store::connect(&options).await.unwrap()
@@ -120,6 +122,22 @@ async fn case_60_open_watch_does_not_hold_up_a_stopping_door_and_goes_on_at_anot
     line_has(&etcd, "election", 1).await;
     etcd.put("/dm-worker/r/w1", "2");
     brings(&mut feed, "/dm-worker/r/w1", Some("2")).await;
+}
+
+#[tokio::test]
+async fn case_60_worker_that_was_given_one_door_stays_online_when_that_door_is_gone_for_good() {
+    let (etcd, [first, second]) = doors().await;
+    let store = through(&[&first]).await;
+    let mut feed = store.feed(KeyRange::prefix("/dm-worker/"));
+    let lease = store.grant(Duration::from_secs(60)).await.unwrap();
+    let mut used = store.endpoints();
+    let learnt = format!("http://{}", second.addr);
+    used.wait_for(|used| used.contains(&learnt)).await.unwrap();
+    first.stop().await;
+    used.wait_for(|used| used.len() == 1).await.unwrap();
+    etcd.put("/dm-worker/r/w1", "1");
+    brings(&mut feed, "/dm-worker/r/w1", Some("1")).await;
+    store.keep_alive_once(lease.id).await.unwrap();
 }
 
 #[tokio::test]

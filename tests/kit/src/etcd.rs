@@ -1,4 +1,4 @@
-//! A real etcd: one member, loopback only, a data folder of its own, gone with the value.
+//! A real etcd: one member or several, loopback only, a data folder of its own, gone with the value.
 //!
 //! Debian's 3.4 cannot be told not to sync, so [`RealEtcd::start_temp`] keeps its data in memory.
 
@@ -53,7 +53,7 @@ impl Default for Options {
     }
 }
 
-/// A running etcd of one member.
+/// A running member of an etcd, most often the only one.
 #[derive(Debug)]
 pub struct RealEtcd {
     process: Process,
@@ -87,17 +87,53 @@ impl RealEtcd {
     }
 
     async fn launch(dir: &Path, options: &Options, scratch: Option<TempDir>) -> Result<Self> {
-        let port = options.port.map_or_else(free_port, Ok)?;
-        let spec = spec(dir, options, port, free_port()?);
-        let process = spec.spawn()?;
-        let mut etcd = Self {
-            process,
-            spec,
-            port,
-            _scratch: scratch,
+        let seat = Seat {
+            name: "testkit".to_owned(),
+            port: options.port.map_or_else(free_port, Ok)?,
+            peer_port: free_port()?,
         };
+        let mut etcd = Self::spawn(dir, options, &seat, std::slice::from_ref(&seat), scratch)?;
         etcd.await_health().await?;
         Ok(etcd)
+    }
+
+    /// Starts the members of one cluster, each with a folder that goes with the value.
+    pub async fn start_cluster(members: usize, options: &Options) -> Result<Vec<Self>> {
+        let seat = |number| -> Result<Seat> {
+            Ok(Seat {
+                name: format!("testkit-{number}"),
+                port: free_port()?,
+                peer_port: free_port()?,
+            })
+        };
+        let seats = (0..members).map(seat).collect::<Result<Vec<_>>>()?;
+        let spawn = |seat: &Seat| {
+            let scratch = scratch_dir("etcd")?;
+            let dir = scratch.path().to_owned();
+            Self::spawn(&dir, options, seat, &seats, Some(scratch))
+        };
+        // None is healthy before most of them run.
+        let mut cluster = seats.iter().map(spawn).collect::<Result<Vec<_>>>()?;
+        for etcd in &mut cluster {
+            etcd.await_health().await?;
+        }
+        Ok(cluster)
+    }
+
+    fn spawn(
+        dir: &Path,
+        options: &Options,
+        seat: &Seat,
+        cluster: &[Seat],
+        scratch: Option<TempDir>,
+    ) -> Result<Self> {
+        let spec = spec(dir, options, seat, cluster);
+        Ok(Self {
+            process: spec.spawn()?,
+            spec,
+            port: seat.port,
+            _scratch: scratch,
+        })
     }
 
     /// The address that clients are given.
@@ -151,9 +187,25 @@ impl RealEtcd {
     }
 }
 
-fn spec(dir: &Path, options: &Options, port: u16, peer_port: u16) -> Spec {
-    let client = format!("http://127.0.0.1:{port}");
-    let peer = format!("http://127.0.0.1:{peer_port}");
+/// One member's place in a cluster.
+#[derive(Debug)]
+struct Seat {
+    name: String,
+    port: u16,
+    peer_port: u16,
+}
+
+impl Seat {
+    fn peer(&self) -> String {
+        format!("http://127.0.0.1:{}", self.peer_port)
+    }
+}
+
+fn spec(dir: &Path, options: &Options, seat: &Seat, cluster: &[Seat]) -> Spec {
+    let client = format!("http://127.0.0.1:{}", seat.port);
+    let peer = seat.peer();
+    let members = cluster.iter().map(|s| format!("{}={}", s.name, s.peer()));
+    let members = members.collect::<Vec<_>>().join(",");
     let millis = |time: Duration| time.as_millis().to_string();
     let spec = Spec::new("etcd", &options.program, dir)
         .from_package("etcd-server")
@@ -161,7 +213,7 @@ fn spec(dir: &Path, options: &Options, port: u16, peer_port: u16) -> Spec {
         .arg(dir.join("data"))
         .args([
             "--name",
-            "testkit",
+            &seat.name,
             "--logger",
             "zap",
             "--log-outputs",
@@ -179,7 +231,7 @@ fn spec(dir: &Path, options: &Options, port: u16, peer_port: u16) -> Spec {
             "--initial-advertise-peer-urls",
             &peer,
         ])
-        .arg(format!("--initial-cluster=testkit={peer}"))
+        .arg(format!("--initial-cluster={members}"))
         .arg(format!(
             "--heartbeat-interval={}",
             millis(options.heartbeat)
