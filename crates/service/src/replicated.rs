@@ -7,6 +7,7 @@ mod changes;
 mod member;
 mod mirror;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dm_keyspace::{Member, Role};
@@ -71,6 +72,7 @@ pub async fn replicate<M: Machine>(
         store.clone(),
         ctx.clock().clone(),
     );
+    let endpoints = store.endpoints();
     let app = App::new()
         .leader(leader)
         .descriptors(dm_proto::FILE_DESCRIPTOR_SET)
@@ -78,6 +80,7 @@ pub async fn replicate<M: Machine>(
         .status(move || {
             page(
                 &status.borrow(),
+                &endpoints.borrow(),
                 &state.lock().unwrap_or_else(PoisonError::into_inner),
             )
         });
@@ -121,7 +124,7 @@ async fn resigned(stop: CancellationToken, ended: CancellationToken) {
 }
 
 /// The page under `state` of `/status`.
-fn page(status: &dm_replica::Status, state: &Value) -> Value {
+fn page(status: &dm_replica::Status, etcd: &BTreeSet<String>, state: &Value) -> Value {
     let candidate = |c: &dm_keyspace::Campaign| json!({ "name": c.id.as_str(), "addr": c.addr });
     json!({
         "role": status.role.as_str(),
@@ -131,6 +134,7 @@ fn page(status: &dm_replica::Status, state: &Value) -> Value {
         "line": status.line.iter().map(candidate).collect::<Vec<_>>(),
         "evicted": status.is_evicted,
         "applied": status.applied.0,
+        "etcd": etcd,
         "troubles": status.troubles,
         "election-faults": status.faults.iter().map(|f| json!({ "key": f.key, "reason": f.reason })).collect::<Vec<_>>(),
         "loop": {
