@@ -120,7 +120,7 @@ impl SessionKeeper {
                 continue;
             }
             let sent = Instant::now();
-            match self.renew(lease).await {
+            match self.renew(lease, ttl / RENEWALS / 2).await {
                 Ok(()) => self.publish(lease, sent, ttl),
                 Err(Error::LeaseGone) => {
                     tracing::warn!(%lease, "the lease is gone");
@@ -132,11 +132,13 @@ impl SessionKeeper {
         }
     }
 
-    /// Renews with a retry or two inside the period, so that one lost packet costs nothing.
-    async fn renew(&self, lease: LeaseId) -> Result<(), Error> {
-        match self.store.keep_alive_once(lease).await {
-            Err(e) if e.is_retryable() => self.store.keep_alive_once(lease).await,
-            answer => answer,
+    /// Renews, with a second try inside the period: one lost packet, or one member of etcd that keeps silent, costs nothing.
+    async fn renew(&self, lease: LeaseId, limit: Duration) -> Result<(), Error> {
+        let first = tokio::time::timeout(limit, self.store.keep_alive_once(lease)).await;
+        match first {
+            Ok(Err(e)) if e.is_retryable() => self.store.keep_alive_once(lease).await,
+            Ok(answer) => answer,
+            Err(_) => self.store.keep_alive_once(lease).await,
         }
     }
 

@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
+#[path = "replica/etcd_members.rs"]
+mod etcd_members;
 
 use std::time::Duration;
 

@@ -96,6 +96,7 @@ pub struct Running {
 }
 
 impl Running {
+    /// `endpoint` may be several, separated by commas.
     pub async fn start(endpoint: &str, name: &str, addr: &str) -> Self {
         Self::start_auditing(endpoint, name, addr, Duration::from_secs(300)).await
     }
@@ -106,8 +107,9 @@ impl Running {
         addr: &str,
         audit_interval: Duration,
     ) -> Self {
+        let endpoints = endpoint.split(',').map(str::to_owned).collect();
         let options = Options {
-            endpoints: vec![endpoint.to_owned()],
+            endpoints,
             call_timeout: Duration::from_secs(2),
             ..Options::default()
         };
