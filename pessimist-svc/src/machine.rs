@@ -89,7 +89,7 @@ impl LockKey {
 }
 
 /// All pessimistic locks, as one replica sees them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Pessimist {
     limits: Limits,
     tasks: BTreeMap<TaskName, Task>,
