@@ -154,6 +154,8 @@ pub fn task_file(servers: usize, downstream: &MariaDb) -> String {
          task-mode: all\n\
          shard-mode: pessimistic\n\
          meta-schema: dm_meta\n\
+         # Of MariaDB the check of versions warns; nothing else is left out.\n\
+         ignore-checking-items: [version]\n\
          target-database:\n  host: 127.0.0.1\n  port: {}\n  user: {USER}\n  password: \"{}\"\n\
          mysql-instances:\n",
         downstream.port(),

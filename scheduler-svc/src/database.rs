@@ -195,7 +195,8 @@ fn drops(schema: &str, task: &str) -> Vec<String> {
     META_TABLES.iter().map(table).chain([schema]).collect()
 }
 
-fn quoted(name: &str) -> String {
+/// A name in backquotes.
+pub(crate) fn quoted(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
 
@@ -207,7 +208,8 @@ async fn version(conn: &mut Conn, side: Scope) -> Result<String, DmError> {
     Ok(version.unwrap_or_default())
 }
 
-async fn connect(config: &DbConfig, side: Scope) -> Result<Conn, DmError> {
+/// A connection that belongs to the caller.
+pub(crate) async fn connect(config: &DbConfig, side: Scope) -> Result<Conn, DmError> {
     let port = u16::try_from(config.port)
         .map_err(|_| driver_error(side, &format!("{} is no port", config.port)))?;
     let options = OptsBuilder::default()
@@ -264,7 +266,8 @@ async fn within<T>(
     }
 }
 
-fn driver_error(side: Scope, cause: &dyn std::fmt::Display) -> DmError {
+/// 10001 with the side it is about.
+pub(crate) fn driver_error(side: Scope, cause: &dyn std::fmt::Display) -> DmError {
     DmError::new(Code::DB_DRIVER_ERROR, &[])
         .scope(side)
         .cause(cause)

@@ -2,6 +2,7 @@
 //!
 //! - [`machine`]: what is known and what it calls for; pure.
 //! - [`api`]: the gRPC methods: check, ask databases and workers, propose, wait, answer.
+//! - `precheck`: the checks before a task begins.
 //! - [`workers`], [`database`]: calls to workers and databases, each with a limit; never made by the loop.
 //! - [`settings`]: the service's own settings.
 
@@ -10,6 +11,7 @@ pub mod database;
 mod latch;
 pub mod machine;
 mod metrics;
+mod precheck;
 pub mod settings;
 mod start_time;
 pub mod workers;

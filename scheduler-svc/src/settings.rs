@@ -24,9 +24,12 @@ pub struct Limits {
     /// Pause between two such questions
     #[arg(long, value_parser = duration, default_value = "1s")]
     pub wait_interval: Duration,
-    /// How long all questions to one database may take together
+    /// How long one question to a database may take, or a few that belong together
     #[arg(long, value_parser = duration, default_value = "30s")]
     pub database_timeout: Duration,
+    /// How long the checks before a task may ask one database
+    #[arg(long, value_parser = duration, default_value = "10m")]
+    pub precheck_timeout: Duration,
     /// How long an answer to operate-source waits for the bind of a source for which there is a worker
     #[arg(long, value_parser = duration, default_value = "5s")]
     pub bind_wait: Duration,
@@ -69,6 +72,7 @@ impl Section for Limits {
         for (key, time) in [
             ("rpc-timeout", self.rpc_timeout),
             ("database-timeout", self.database_timeout),
+            ("precheck-timeout", self.precheck_timeout),
         ] {
             if time.is_zero() {
                 return Err(Error::invalid(origins, key, "must be longer than nothing"));

@@ -9,6 +9,8 @@ mod calls;
 mod configs;
 #[path = "api/kit.rs"]
 mod kit;
+#[path = "api/precheck.rs"]
+mod precheck;
 #[path = "api/relay.rs"]
 mod relay;
 #[path = "api/roles.rs"]

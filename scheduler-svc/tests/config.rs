@@ -22,6 +22,7 @@ fn the_delivered_configuration_is_complete_and_has_the_defaults() {
         "wait-rounds",
         "wait-interval",
         "database-timeout",
+        "precheck-timeout",
         "bind-wait",
     ] {
         assert!(text.contains(&format!("\n{key} = ")), "{key} is missing");

@@ -180,6 +180,18 @@ pub struct Meta {
     pub binlog_gtid: String,
 }
 
+impl Meta {
+    /// Stands as file name where `--start-time` says where to begin; workers know it.
+    pub const AT_START_TIME: &str = "start-task with --start-time";
+
+    pub(crate) fn at_start_time() -> Self {
+        Self {
+            binlog_name: Self::AT_START_TIME.to_owned(),
+            ..Self::default()
+        }
+    }
+}
+
 /// A condition on the row changes of one table; no wildcards.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
@@ -233,6 +245,16 @@ impl SubtaskConfig {
     pub fn table_filter(&self) -> Result<block_allow::Filter, DmError> {
         block_allow::Filter::new(self.block_allow_list.as_ref(), self.case_sensitive)
             .map_err(|error| DmError::new(Code::CONFIG_GEN_BA_LIST, &[]).cause(error))
+    }
+
+    /// The table that an online schema change works for, if the name is that of its shadow table. Only of a subtask
+    /// that was adjusted.
+    pub fn real_name(&self, table: &str) -> Option<String> {
+        self.shadow_table_rules.iter().find_map(|rule| {
+            let regex = crate::pattern::regex_of(rule, true).ok()?;
+            let found = regex.captures(table)?;
+            Some(found.get(1)?.as_str().to_owned())
+        })
     }
 
     /// A copy to show to users: `******` for passwords, no key material.

@@ -122,6 +122,24 @@ impl TaskConfig {
     /// Reads a task file strictly, completes and checks it. `file_name` is only for the error; it may be empty when
     /// the text came without one. The class of the error is that of every answer to start-task.
     pub fn from_yaml(file_name: &str, text: &str) -> Result<Self, DmError> {
+        Self::read_and_adjust(file_name, text, |_| {})
+    }
+
+    /// The same for `start-task --start-time`: every instance begins at [`Meta::AT_START_TIME`], whatever the file
+    /// says.
+    pub fn from_yaml_with_start_time(file_name: &str, text: &str) -> Result<Self, DmError> {
+        Self::read_and_adjust(file_name, text, |own| {
+            for instance in &mut own.mysql_instances {
+                instance.meta = Some(Meta::at_start_time());
+            }
+        })
+    }
+
+    fn read_and_adjust(
+        file_name: &str,
+        text: &str,
+        change: impl FnOnce(&mut Self),
+    ) -> Result<Self, DmError> {
         let read = Origin::read(
             file_name,
             text,
@@ -131,6 +149,7 @@ impl TaskConfig {
         );
         let adjusted = read.and_then(|(mut own, origin)| {
             own.origin = origin;
+            change(&mut own);
             own.adjust()?;
             Ok(own)
         });

@@ -8,11 +8,15 @@ use super::{Api, Failure, Freshness, Seen};
 
 type Answer<T> = Result<Response<T>, Status>;
 
-/// A method of DM that this version does not have says so, by name.
-fn unsupported<T>(method: &str) -> Answer<T> {
-    Err(Status::unimplemented(format!(
-        "{method} is not supported by this version of scheduler-svc; all other methods of pb.Master are"
-    )))
+/// Metadata in which a client names the file that a task's text is from, for errors.
+const FILE: &str = "dm-file-bin";
+
+/// The file's name; empty when the client does not tell.
+fn file_of<T>(request: &Request<T>) -> String {
+    let named = request.metadata().get_bin(FILE);
+    let name = named.and_then(|value| value.to_bytes().ok());
+    name.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default()
 }
 
 /// A read's outcome, with its revision.
@@ -29,7 +33,7 @@ impl Scheduler for Api {
         &self,
         request: Request<pb::StartTaskRequest>,
     ) -> Answer<pb::StartTaskResponse> {
-        let outcome = self.start(request.get_ref()).await;
+        let outcome = self.start(request.get_ref(), &file_of(&request)).await;
         Failure::answered(outcome, |msg| pb::StartTaskResponse {
             msg,
             ..Default::default()
@@ -53,7 +57,7 @@ impl Scheduler for Api {
         &self,
         request: Request<pb::UpdateTaskRequest>,
     ) -> Answer<pb::UpdateTaskResponse> {
-        let outcome = self.update(request.get_ref()).await;
+        let outcome = self.update(request.get_ref(), &file_of(&request)).await;
         Failure::answered(outcome, |msg| pb::UpdateTaskResponse {
             msg,
             ..Default::default()
@@ -155,8 +159,12 @@ impl Scheduler for Api {
         })
     }
 
-    async fn check_task(&self, _: Request<pb::CheckTaskRequest>) -> Answer<pb::CheckTaskResponse> {
-        unsupported("CheckTask")
+    async fn check_task(
+        &self,
+        request: Request<pb::CheckTaskRequest>,
+    ) -> Answer<pb::CheckTaskResponse> {
+        let outcome = self.check(request.get_ref(), &file_of(&request)).await;
+        Failure::answered(outcome, |msg| pb::CheckTaskResponse { result: false, msg })
     }
 
     async fn operate_schema(

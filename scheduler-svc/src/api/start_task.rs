@@ -1,5 +1,6 @@
-//! `StartTask` and `UpdateTask`: from a task file to one subtask for each source.
+//! `StartTask`, `UpdateTask` and `CheckTask`: from a task file to one subtask for each source.
 
+mod checked;
 mod cleanup;
 mod generate;
 
@@ -8,7 +9,7 @@ use std::collections::BTreeSet;
 use dm_errors::DmError;
 use dm_keyspace::{SourceId, TaskName};
 use dm_proto::pb;
-use dm_task::{SubtaskConfig, TaskConfig};
+use dm_task::SubtaskConfig;
 use tracing::instrument;
 
 use super::operate_task::Operation;
@@ -16,7 +17,10 @@ use super::verdict::Expected;
 use super::wait::{Awaited, entry};
 use super::{Api, Failure};
 use crate::machine::request::{CliArgs, NewSubtask, NewTask};
+use crate::precheck::Budget;
 use crate::start_time;
+
+use generate::Generated;
 
 const NOT_IN_TASK: &str = "source not found in task's config";
 const REMOVE_META_IN_FILE: &str =
@@ -27,13 +31,48 @@ impl Api {
     pub(super) async fn start(
         &self,
         request: &pb::StartTaskRequest,
+        file: &str,
     ) -> Result<pb::StartTaskResponse, Failure> {
         let start_time = Some(request.start_time.clone()).filter(|time| !time.is_empty());
         if let Some(time) = &start_time {
             start_time::check(time).map_err(Failure::Answer)?;
         }
-        let (config, subtasks) = self.generate(&request.task, start_time.is_some()).await?;
-        tracing::Span::current().record("dm.task", &config.name);
+        let generated = self
+            .generate(file, &request.task, start_time.is_some())
+            .await?;
+        tracing::Span::current().record("dm.task", &generated.config.name);
+        let check_result = match self.precheck(&generated, Budget::USUAL).await? {
+            Ok(passed) => passed,
+            Err(failed) => {
+                return Ok(pb::StartTaskResponse {
+                    check_result: failed.to_string(),
+                    ..Default::default()
+                });
+            }
+        };
+        let begun = self.begin(request, start_time, generated).await;
+        let answer = match begun {
+            Err(Failure::Answer(msg)) => pb::StartTaskResponse {
+                msg,
+                ..Default::default()
+            },
+            other => other?,
+        };
+        Ok(pb::StartTaskResponse {
+            check_result,
+            ..answer
+        })
+    }
+
+    /// What follows the checks.
+    async fn begin(
+        &self,
+        request: &pb::StartTaskRequest,
+        start_time: Option<String>,
+        Generated {
+            config, subtasks, ..
+        }: Generated,
+    ) -> Result<pb::StartTaskResponse, Failure> {
         let subtasks = match chosen(subtasks, &request.sources) {
             Ok(subtasks) => subtasks,
             Err(sources) => {
@@ -114,26 +153,6 @@ impl Api {
             tracing::error!(dm.task = %name, ?failure, "a task stays started for some of its sources");
         }
     }
-
-    /// As in DM, the file is checked and nothing is changed.
-    #[instrument(name = "update_task", skip_all)]
-    pub(super) async fn update(
-        &self,
-        request: &pb::UpdateTaskRequest,
-    ) -> Result<pb::UpdateTaskResponse, Failure> {
-        let (_, subtasks) = self.generate(&request.task, false).await?;
-        match chosen(subtasks, &request.sources) {
-            Ok(_) => Ok(pb::UpdateTaskResponse {
-                result: true,
-                ..Default::default()
-            }),
-            Err(sources) => Ok(pb::UpdateTaskResponse {
-                result: true,
-                sources,
-                ..Default::default()
-            }),
-        }
-    }
 }
 
 /// The subtasks of the named sources, or of all; else an entry for each name that the task does not have.
@@ -203,6 +222,3 @@ impl From<DmError> for TaskConfigError {
         Self(error.class(dm_errors::Class::DmMaster))
     }
 }
-
-/// A task file with its subtasks, in the order of the file.
-type Generated = (TaskConfig, Vec<SubtaskConfig>);

@@ -105,6 +105,12 @@ impl Scheduler {
         found
     }
 
+    /// Whether workers are told by name to pull the source's relay log.
+    #[must_use]
+    pub fn has_relay_workers(&self, id: &SourceId) -> bool {
+        self.sources.get(id).is_some_and(|s| !s.relays.is_empty())
+    }
+
     /// Sources that have a configuration, by id.
     pub fn source_ids(&self) -> impl Iterator<Item = &SourceId> {
         self.sources

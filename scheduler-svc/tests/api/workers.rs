@@ -116,18 +116,6 @@ async fn a_standby_answers_for_the_leader_and_takes_over_from_it() {
 }
 
 #[tokio::test]
-async fn a_method_of_a_later_version_is_refused_by_name() {
-    let mut cluster = Cluster::start().await;
-    let status = cluster
-        .client
-        .check_task(pb::CheckTaskRequest::default())
-        .await
-        .unwrap_err();
-    assert_eq!(status.code(), tonic::Code::Unimplemented);
-    assert!(status.message().starts_with("CheckTask "), "{status}");
-}
-
-#[tokio::test]
 async fn a_thousand_sources_are_bound_to_a_thousand_workers() {
     let cluster = Cluster::start().await;
     for n in 0..1_000 {

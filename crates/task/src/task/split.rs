@@ -9,6 +9,9 @@ use super::{Instance, TaskConfig};
 use crate::source::SourceConfig;
 use crate::subtask::SubtaskConfig;
 
+/// Names that an error lists at most.
+const MOST_NAMES: usize = 20;
+
 impl TaskConfig {
     /// One subtask for each instance, in the order of the file, each adjusted. Nothing is asked of any database:
     /// the session of the target and a missing `meta` are filled in before.
@@ -16,14 +19,12 @@ impl TaskConfig {
         &self,
         sources: &BTreeMap<SourceId, SourceConfig>,
     ) -> Result<Vec<SubtaskConfig>, DmError> {
+        let known = || sources.keys().cloned().collect::<Vec<_>>();
         let build = |(at, instance): (usize, &Instance)| {
             let path = format!("mysql-instances[{at}]");
-            let source = sources.get(instance.source_id.as_str()).ok_or_else(|| {
-                let known: Vec<&str> = sources.keys().map(SourceId::as_str).collect();
-                let what = format!("known sources: [{}]", known.join(" "));
-                let error = DmError::new(Code::CONFIG_SOURCE_ID_NOT_FOUND, &[&instance.source_id]);
-                self.origin.at(&format!("{path}.source-id"), &what, error)
-            })?;
+            let source = sources
+                .get(instance.source_id.as_str())
+                .ok_or_else(|| self.unknown_source(at, instance, &known()))?;
             let mut subtask = self.subtask(instance, source);
             subtask.adjust().map_err(|error| {
                 let error = error.annotate(format!("source {}", instance.source_id));
@@ -37,6 +38,38 @@ impl TaskConfig {
         built
             .and_then(|subtasks| one_import_mode(&subtasks).map(|()| subtasks))
             .map_err(|e| e.class(Class::DmMaster))
+    }
+
+    /// Whether each source of the task is among those that are known, which the error lists.
+    pub fn check_sources(&self, known: &[SourceId]) -> Result<(), DmError> {
+        let unknown = self
+            .mysql_instances
+            .iter()
+            .enumerate()
+            .find(|(_, instance)| !known.iter().any(|id| id.as_str() == instance.source_id));
+        match unknown {
+            None => Ok(()),
+            Some((at, instance)) => {
+                let error = self.unknown_source(at, instance, known);
+                Err(error.class(Class::DmMaster))
+            }
+        }
+    }
+
+    fn unknown_source(&self, at: usize, instance: &Instance, known: &[SourceId]) -> DmError {
+        let shown: Vec<&str> = known
+            .iter()
+            .take(MOST_NAMES)
+            .map(SourceId::as_str)
+            .collect();
+        let more = match known.len() - shown.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let what = format!("known sources: [{}]{more}", shown.join(" "));
+        let error = DmError::new(Code::CONFIG_SOURCE_ID_NOT_FOUND, &[&instance.source_id]);
+        let key = format!("mysql-instances[{at}].source-id");
+        self.origin.at(&key, &what, error)
     }
 
     fn subtask(&self, instance: &Instance, source: &SourceConfig) -> SubtaskConfig {

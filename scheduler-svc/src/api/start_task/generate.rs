@@ -4,24 +4,37 @@ use std::collections::BTreeMap;
 
 use dm_errors::DmError;
 use dm_keyspace::SourceId;
-use dm_task::{SourceConfig, TaskConfig};
+use dm_task::{SourceConfig, SubtaskConfig, TaskConfig};
 
-use super::{Generated, TaskConfigError};
+use super::TaskConfigError;
 use crate::api::{Api, Failure};
 use crate::database::{binlog_position, target_version};
 
 /// The import mode in which all sources load into one set of files.
 pub(super) const PHYSICAL_IMPORT: &str = "physical";
 
+/// A task file and what became of it.
+pub(super) struct Generated {
+    pub(super) config: TaskConfig,
+    /// In the order of the file.
+    pub(super) subtasks: Vec<SubtaskConfig>,
+    /// The sources of the task.
+    pub(super) sources: BTreeMap<SourceId, SourceConfig>,
+}
+
 impl Api {
     /// Reads the file, asks the target for its version and, where the task begins at the end of a binlog, the
-    /// sources for theirs; then splits.
+    /// sources for theirs; then splits. `file` is for errors, it may be empty.
     pub(super) async fn generate(
         &self,
+        file: &str,
         text: &str,
         has_start_time: bool,
     ) -> Result<Generated, Failure> {
-        let mut config = TaskConfig::from_yaml("", text)?;
+        let mut config = match has_start_time {
+            true => TaskConfig::from_yaml_with_start_time(file, text)?,
+            false => TaskConfig::from_yaml(file, text)?,
+        };
         if let Some(key) = &self.secret_key {
             config.decrypt(key);
         }
@@ -35,15 +48,31 @@ impl Api {
             self.find_positions(&mut config, &sources).await?;
         }
         let subtasks = config.split(&sources)?;
-        Ok((config, subtasks))
+        Ok(Generated {
+            config,
+            subtasks,
+            sources,
+        })
     }
 
-    /// The configurations of the task's sources; one that is not known is left to the split to complain about.
+    /// The configurations of the task's sources.
     async fn source_configs(
         &self,
         config: &TaskConfig,
     ) -> Result<BTreeMap<SourceId, SourceConfig>, Failure> {
         let ids: Vec<SourceId> = config.source_ids().map(SourceId::from).collect();
+        let named = ids.clone();
+        let known = self
+            .handle
+            .read(move |m, _| {
+                let is_complete = named.iter().all(|id| m.source_config(id).is_some());
+                // Only to tell them to the user.
+                (!is_complete).then(|| m.source_ids().cloned().collect::<Vec<_>>())
+            })
+            .await?;
+        if let Some(known) = known {
+            config.check_sources(&known)?;
+        }
         let texts = self
             .handle
             .read(move |m, _| {

@@ -1,0 +1,59 @@
+//! The checks before a task begins: can the sources be dumped and replicated, does the target take what comes.
+//!
+//! - [`gather`], [`ask`], [`position`], [`cluster`]: facts from the databases, each with a limit.
+//! - [`plan`] and the checks it names: from facts to results; pure.
+//! - [`report`]: from results to the text of an answer; pure.
+//!
+//! Nothing is written to any database.
+
+mod ask;
+mod cluster;
+mod dump_args;
+mod facts;
+mod gather;
+mod ghosts;
+mod grants;
+mod items;
+mod physical;
+mod plan;
+mod position;
+mod report;
+mod scope;
+mod servers;
+mod shards;
+mod structure;
+
+use dm_errors::{Class, DmError};
+use tracing::instrument;
+
+pub(crate) use ask::Limits;
+pub(crate) use plan::Candidate;
+pub(crate) use report::Budget;
+
+use items::Items;
+
+/// Checks a task that consists of these parts, and gives the text for the user; empty when every check is ignored.
+///
+/// # Errors
+/// 26005 when a check has failed; what kept the checks from beginning, as `fail to initialize checker`. All of the
+/// master's class.
+#[instrument(name = "precheck", skip_all, fields(sources = candidates.len()))]
+pub(crate) async fn check(
+    candidates: &[Candidate],
+    budget: Budget,
+    limits: Limits,
+) -> Result<String, DmError> {
+    let ignored = candidates.first();
+    let ignored = ignored.and_then(|c| c.subtask.ignore_checking_items.as_deref());
+    let items = Items::but(ignored.unwrap_or_default());
+    if items.is_empty() {
+        return Ok(String::new());
+    }
+    let (sources, target) = gather::gather(&items, candidates, limits)
+        .await
+        .map_err(|error| {
+            let error = error.annotate("fail to initialize checker");
+            error.class(Class::DmMaster)
+        })?;
+    report::verdict(plan::checks(&items, candidates, &sources, &target), budget)
+}
