@@ -89,6 +89,8 @@ pub struct Sources {
 pub enum Command {
     /// Starts a task as defined in the configuration file
     StartTask(StartTask),
+    /// Checks the configuration file of a task, its sources and its target
+    CheckTask(CheckTask),
     /// Stops a task and removes it, or all tasks of one source
     StopTask(OperateTask),
     /// Pauses a task, or all tasks of one source
@@ -124,6 +126,35 @@ pub struct StartTask {
     /// Removes what an earlier run left in the target and in the cluster, and starts anew
     #[arg(long)]
     pub remove_meta: bool,
+    /// Binlog time to begin at, such as 2006-01-02T15:04:05
+    #[arg(long, value_name = "TIME", default_value = "")]
+    pub start_time: String,
+}
+
+/// `check-task`
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct CheckTask {
+    /// Exactly one: the configuration file.
+    #[arg(hide = true)]
+    pub args: Vec<String>,
+    /// How many errors to show; 0 for none, -1 for all
+    #[arg(
+        short = 'e',
+        long,
+        default_value_t = 10,
+        value_name = "COUNT",
+        allow_negative_numbers = true
+    )]
+    pub error: i64,
+    /// How many warnings to show; 0 for none, -1 for all
+    #[arg(
+        short = 'w',
+        long,
+        default_value_t = 10,
+        value_name = "COUNT",
+        allow_negative_numbers = true
+    )]
+    pub warn: i64,
     /// Binlog time to begin at, such as 2006-01-02T15:04:05
     #[arg(long, value_name = "TIME", default_value = "")]
     pub start_time: String,
@@ -243,11 +274,12 @@ pub struct Operands {
 }
 
 /// Name of each command and what its usage line says after it.
-const USES: [(&str, &str); 12] = [
+const USES: [(&str, &str); 13] = [
     (
         "start-task",
         "[-s source ...] [--remove-meta] <config-file>",
     ),
+    ("check-task", "<config-file> [--error count] [--warn count]"),
     ("stop-task", "[-s source ...] [task-name | task-file]"),
     ("pause-task", "[-s source ...] [task-name | task-file]"),
     ("resume-task", "[-s source ...] [task-name | task-file]"),

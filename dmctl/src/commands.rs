@@ -69,6 +69,7 @@ impl Job<'_> {
         let path = [name(command)];
         match command {
             Command::StartTask(start) => task::start(&mut self, start).await,
+            Command::CheckTask(check) => task::check(&mut self, check).await,
             Command::StopTask(args) => task::operate(&mut self, &task::STOP, args).await,
             Command::PauseTask(args) => task::operate(&mut self, &task::PAUSE, args).await,
             Command::ResumeTask(args) => task::operate(&mut self, &task::RESUME, args).await,
@@ -103,6 +104,7 @@ impl Job<'_> {
 fn name(command: &Command) -> &'static str {
     match command {
         Command::StartTask(_) => "start-task",
+        Command::CheckTask(_) => "check-task",
         Command::StopTask(_) => "stop-task",
         Command::PauseTask(_) => "pause-task",
         Command::ResumeTask(_) => "resume-task",

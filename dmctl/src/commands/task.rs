@@ -1,10 +1,10 @@
-//! `start-task`, `stop-task`, `pause-task`, `resume-task`.
+//! `start-task`, `check-task`, `stop-task`, `pause-task`, `resume-task`.
 
 use dm_proto::pb;
 use dm_task::TaskConfig;
 
 use super::{Job, at_most_one_task, batch, read_file, tls_content};
-use crate::cli::{OperateTask, SEE_OUTPUT, StartTask, wrong_arguments};
+use crate::cli::{CheckTask, OperateTask, SEE_OUTPUT, StartTask, wrong_arguments};
 use crate::connection;
 use crate::error::Error;
 
@@ -68,12 +68,49 @@ pub(super) async fn start(job: &mut Job<'_>, start: &StartTask) -> Result<bool, 
     let connection = &job.session.connection;
     let answer = connection
         .call(request, None, |channel, request| async {
+            let request = naming(request, path);
             connection::master(channel).start_task(request).await
         })
         .await?;
-    let printed = shown(&answer);
+    let printed = shown(&answer, |answer| &mut answer.check_result);
     job.streams.say(&printed);
     Ok(answer.result && all(&answer.sources))
+}
+
+/// What is wrong with the file is left to the master to say.
+pub(super) async fn check(job: &mut Job<'_>, check: &CheckTask) -> Result<bool, Error> {
+    let [path] = check.args.as_slice() else {
+        return Err(wrong_arguments(&["check-task"], SEE_OUTPUT));
+    };
+    let task = read_file(path)?;
+    let config = TaskConfig::from_yaml(path, &task);
+    if config.is_ok_and(|config| is_contradictory(&task, &config)) {
+        job.streams.say(CONFLICT);
+        return Err(Error::Other(SEE_OUTPUT.to_owned()));
+    }
+    let request = pb::CheckTaskRequest {
+        task,
+        err_cnt: check.error,
+        warn_cnt: check.warn,
+        start_time: check.start_time.clone(),
+    };
+    let connection = &job.session.connection;
+    let answer = connection
+        .call(request, None, |channel, request| async {
+            let request = naming(request, path);
+            connection::master(channel).check_task(request).await
+        })
+        .await?;
+    let printed = shown(&answer, |answer| &mut answer.msg);
+    job.streams.say(&printed);
+    Ok(answer.result)
+}
+
+/// Tells the master the file's name, which only its errors use.
+fn naming<M>(mut request: tonic::Request<M>, path: &str) -> tonic::Request<M> {
+    let name = tonic::metadata::MetadataValue::from_bytes(path.as_bytes());
+    request.metadata_mut().insert_bin("dm-file-bin", name);
+    request
 }
 
 pub(super) async fn operate(
@@ -137,17 +174,18 @@ fn plain(value: &str) -> &str {
 }
 
 /// The answer as JSON, except that the results of a failed check are put in as they are: they have lines.
-fn shown(answer: &pb::StartTaskResponse) -> String {
-    if !answer.check_result.contains(CHECK_FAILED) {
-        return dm_proto::json::print(answer);
-    }
+fn shown<M>(answer: &M, results: impl Fn(&mut M) -> &mut String) -> String
+where
+    M: prost::Message + prost::Name + Clone,
+{
     const PLACE: &str = "the results of the check";
     let mut without = answer.clone();
-    PLACE.clone_into(&mut without.check_result);
+    let check = std::mem::replace(results(&mut without), PLACE.to_owned());
+    if !check.contains(CHECK_FAILED) {
+        return dm_proto::json::print(answer);
+    }
     let json = dm_proto::json::print(&without);
-    let check = answer
-        .check_result
-        .replacen("detail: {", "   \tdetail: {", 1);
+    let check = check.replacen("detail: {", "   \tdetail: {", 1);
     // The last one: a message may hold the same words.
     match json.rsplit_once(PLACE) {
         Some((before, after)) => format!("{before}{check}{after}"),

@@ -1,4 +1,4 @@
-//! start-task, stop-task, pause-task, resume-task, query-status.
+//! start-task, check-task, stop-task, pause-task, resume-task, query-status.
 
 use dm_proto::pb;
 use pb::{Stage, SubTaskStatus, UnitType};
@@ -65,6 +65,62 @@ async fn start_task_sends_the_text_as_it_was_written() {
     assert_eq!(sent.sources, ["mysql-a"]);
     assert!(sent.remove_meta);
     assert_eq!(sent.start_time, "2026-01-02 03:04:05");
+}
+
+#[tokio::test]
+async fn check_task_sends_the_text_with_its_limits_and_prints_the_details_as_they_are() {
+    let (master, files) = (Master::start().await, Files::new());
+    let msg = "fail to check synchronization configuration with type: no errors but some warnings\n detail: {\n\t\t\"results\": [],\n\t}";
+    let answer = pb::CheckTaskResponse {
+        result: true,
+        msg: msg.into(),
+    };
+    master.answers("CheckTask", &answer);
+    let path = files.with("t.yaml", TASK);
+    let args = [
+        "check-task",
+        &path,
+        "-e",
+        "3",
+        "--warn",
+        "-1",
+        "--start-time",
+        "2026-01-02 03:04:05",
+    ];
+    let ended = master.run(&args).await;
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    let wanted = "{\n    \"result\": true,\n    \"msg\": \"fail to check synchronization configuration with type: no errors \
+                  but some warnings\n    \tdetail: {\n\t\t\"results\": [],\n\t}\"\n}\n";
+    assert_eq!(ended.out, wanted);
+    let call = master.only_call();
+    let sent: pb::CheckTaskRequest = call.message();
+    assert_eq!(sent.task, TASK);
+    assert_eq!((sent.err_cnt, sent.warn_cnt), (3, -1));
+    assert_eq!(sent.start_time, "2026-01-02 03:04:05");
+    assert!(call.headers.contains_key("dm-file-bin"));
+}
+
+#[tokio::test]
+async fn check_task_leaves_mistakes_in_the_file_to_the_master_and_shows_ten_of_each_kind() {
+    let (master, files) = (Master::start().await, Files::new());
+    master.answers("CheckTask", &pb::CheckTaskResponse::default());
+    let path = files.with("t.yaml", "nonsense: 1\n");
+    let ended = master.run(&["--strict", "check-task", &path]).await;
+    assert_eq!(ended.code, 3);
+    let sent: pb::CheckTaskRequest = master.only_call().message();
+    assert_eq!(
+        (sent.task.as_str(), sent.err_cnt, sent.warn_cnt),
+        ("nonsense: 1\n", 10, 10)
+    );
+    let ended = master.run(&["check-task"]).await;
+    assert!(
+        ended.code != 0
+            && ended
+                .out
+                .contains("dmctl check-task <config-file> [--error count] [--warn count]"),
+        "{}",
+        ended.out
+    );
 }
 
 #[tokio::test]
