@@ -9,6 +9,8 @@
 //! | no living worker is bound, one is to be had | in one transaction: delete the dead bounds, put the new one |
 //! | no living worker is bound, none is to be had | delete the dead bounds; wait |
 //! | several living workers are bound | keep the first, delete the others |
+//! | the bound worker is told to pull another source's relay log | as if it were dead |
+//! | `enable-relay`, and workers told to relay by name | delete what tells them |
 //! | there is no configuration | delete every bound |
 //!
 //! So a source has at most one worker as of any revision that a leader has decided on, and there is no bound

@@ -131,7 +131,8 @@ impl Api {
         Ok(members.into_iter().collect())
     }
 
-    /// A stopped task leaves no optimistic locks behind. That this fails is no failure of the stop.
+    /// A stopped task leaves no optimistic locks behind. That this fails is no failure of the stop. Of single
+    /// sources the optimist forgets the records by itself, when it sees their subtasks go.
     async fn forget_optimist(&self, name: &TaskName) {
         let outcome = async {
             let mut client = OptimistClient::new(self.leader_of(Role::Optimist).await?);

@@ -63,16 +63,19 @@ impl Scheduler {
             .is_some_and(|source| source.is_placeable() && self.keeper(source).is_none())
     }
 
-    /// The one of the bound workers that serves the source: online, not restarted if there is a choice, then
-    /// the one bound first.
+    /// The one of the bound workers that serves the source: online, not told to pull the relay log of another
+    /// source, not restarted if there is a choice, then the one bound first.
     pub(super) fn keeper<'a>(&self, source: &'a Source) -> Option<&'a WorkerName> {
         source.config.as_ref()?;
         let order = |name: &&'a WorkerName| {
             let bound = self.workers.get(*name).and_then(|w| w.bound.as_ref());
             (self.has_restarted(name), bound.map(|b| b.created), *name)
         };
-        let online = |name: &&WorkerName| self.workers.get(*name).is_some_and(Worker::is_online);
-        source.bounds.iter().filter(online).min_by_key(order)
+        let serves = |name: &&WorkerName| {
+            let worker = self.workers.get(*name);
+            worker.is_some_and(|worker| worker.is_online() && !worker.relays_elsewhere())
+        };
+        source.bounds.iter().filter(serves).min_by_key(order)
     }
 
     /// Whether the worker's process, or its keepalive, is younger than its bound.
@@ -122,7 +125,26 @@ impl Scheduler {
         );
         let restarted = keeper.filter(|name| self.has_restarted(name));
         proposals.extend(restarted.and_then(|name| self.rebind(name, id, source)));
+        proposals.extend(self.forget_relay_workers(id, source));
         proposals
+    }
+
+    /// A source whose bound worker pulls the relay log has no workers that are told so by name: such records are
+    /// from before that was kept apart.
+    fn forget_relay_workers(&self, id: &SourceId, source: &Source) -> Option<Proposal> {
+        let config = source.config.as_ref().filter(|c| c.enable_relay)?;
+        if source.relays.is_empty() {
+            return None;
+        }
+        let proposal = Proposal::new("forget_relay_workers")
+            .guard(Guard::ModRevision(config_key(id), config.text.revision));
+        let keys = source.relays.iter().map(|name| {
+            let worker = name.clone();
+            RelayWorkerKey { worker }.encode()
+        });
+        Some(keys.fold(proposal, |proposal, key| {
+            proposal.delete(KeyRange::key(key))
+        }))
     }
 
     /// Adds the delete of a bound, with the reason for it as a guard.
@@ -143,6 +165,8 @@ impl Scheduler {
             Guard::Missing(alive_key(name))
         } else if worker.registered.is_none() {
             Guard::Missing(registration_key(name))
+        } else if worker.relays_elsewhere() {
+            self.relay_guard(name)
         } else if let Some(kept) = keeper {
             Guard::ModRevision(bound_key(kept), self.bound_revision(kept))
         } else {

@@ -115,6 +115,15 @@ impl Worker {
         self.is_online() && self.bound.is_none()
     }
 
+    /// Told to pull the relay log of another source than the one it is bound to: it can serve neither.
+    pub(crate) fn relays_elsewhere(&self) -> bool {
+        let bound = self.bound.as_ref().and_then(|b| b.source.as_ref());
+        let (Some(bound), Some(relay)) = (bound, &self.relay) else {
+            return false;
+        };
+        bound != relay
+    }
+
     pub(crate) fn stage(&self) -> WorkerStage {
         match (self.is_online(), &self.bound, &self.relay) {
             (false, ..) => WorkerStage::Offline,

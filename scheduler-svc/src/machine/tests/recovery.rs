@@ -78,6 +78,42 @@ fn case_8_bounds_to_sources_without_configuration_are_deleted() {
 }
 
 #[test]
+fn case_9_a_worker_that_pulls_another_relay_log_than_it_is_bound_for_loses_the_bound() {
+    let mut world = World::with_workers(&["w1"]);
+    world.store.put(config_key("s1"), source("s1", false).toml);
+    world.store.put(config_key("s2"), source("s2", false).toml);
+    world.store.put(bound_key("w1"), bound("w1", "s1"));
+    world.relay("w1", "s2");
+    assert_eq!(world.restart(), ["unbind_source", "bind_source"]);
+    assert_eq!(world.bounds(), "w1-s2");
+
+    // With s2 on another worker, it only pulls the log; s1 goes to whoever is free.
+    let mut world = World::with_workers(&["w1", "w2", "w3"]);
+    world.store.put(config_key("s1"), source("s1", false).toml);
+    world.store.put(config_key("s2"), source("s2", false).toml);
+    world.store.put(bound_key("w1"), bound("w1", "s1"));
+    world.store.put(bound_key("w2"), bound("w2", "s2"));
+    world.relay("w1", "s2");
+    assert_eq!(world.restart(), ["failover_source"]);
+    assert_eq!(world.bounds(), "w2-s2 w3-s1");
+    assert_eq!(world.stage("w1"), "relay");
+}
+
+#[test]
+fn case_10_workers_told_to_relay_by_name_are_freed_when_the_source_relays_by_itself() {
+    let mut world = World::with_workers(&["w1", "w2"]);
+    world.store.put(config_key("s1"), source("s1", true).toml);
+    world.store.put(bound_key("w1"), bound("w1", "s1"));
+    world.relay("w1", "s1");
+    world.relay("w2", "s1");
+    world.restart();
+    assert_eq!(world.bounds(), "w1-s1");
+    assert_eq!((world.stage("w1"), world.stage("w2")), ("bound", "free"));
+    let relays = dm_keyspace::RelayWorkerKey::PREFIX.as_bytes();
+    assert!(!world.store.keys.keys().any(|key| key.starts_with(relays)));
+}
+
+#[test]
 fn case_12_a_record_that_cannot_be_read_is_reported_and_the_rest_is_served() {
     let mut world = World::with_workers(&["w1", "w2"]);
     let bad = dm_keyspace::SubtaskStageKey {
