@@ -3,7 +3,7 @@
 //! A *family* is one kind of key with one kind of value; each has a file of its own with the key type
 //! (`PREFIX`, `encode`, `parse`) and the record (`from_bytes`, `to_bytes`). [`Key::parse`] tells the family
 //! of any key. Segments in angle brackets are lower-case hex of the name's UTF-8 bytes, except below
-//! `/dm-master/{leader,member,evicted,transfer}`, which are ours and hold names as they are.
+//! `/dm-master/{leader,member,evicted,transfer,task-start}`, which are ours and hold names as they are.
 //!
 //! ```text
 //! /dm-cluster/version                                              ClusterVersionKey    JSON
@@ -36,6 +36,7 @@
 //! /dm-master/member/{role}/{name}                                  MemberKey            JSON, leased
 //! /dm-master/evicted/{role}/{name}                                 EvictionKey          JSON
 //! /dm-master/transfer/{role}                                       TransferKey          JSON
+//! /dm-master/task-start/{task}                                     TaskStartKey         JSON
 //! ```
 //!
 //! What must stay true:
@@ -64,6 +65,7 @@ mod source_config;
 mod stage;
 mod subtask;
 mod task_cli_args;
+mod task_start;
 mod task_template;
 mod transfer;
 mod worker;
@@ -91,6 +93,7 @@ pub use stage::{
 };
 pub use subtask::SubtaskKey;
 pub use task_cli_args::{TaskCliArgs, TaskCliArgsKey};
+pub use task_start::{TaskStart, TaskStartKey};
 pub use task_template::{TaskTemplate, TaskTemplateKey};
 pub use transfer::{Transfer, TransferKey};
 pub use worker::{WorkerInfo, WorkerInfoKey};
