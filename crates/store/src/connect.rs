@@ -87,7 +87,18 @@ impl Store {
     /// # Errors
     /// [`Error::Settings`] for an unusable address or TLS file; never because etcd is down.
     pub async fn connect(options: &Options) -> Result<Self, Error> {
-        let endpoints = Endpoints::open(options).await?;
+        Self::with_endpoints(Endpoints::open(options).await?, options).await
+    }
+
+    /// A store over a channel of the caller's own: another transport, a layer of one's own. `options` say nothing of endpoints and TLS then.
+    ///
+    /// # Errors
+    /// None that a caller could cause.
+    pub async fn over(channel: Channel, options: &Options) -> Result<Self, Error> {
+        Self::with_endpoints(Endpoints::of(channel), options).await
+    }
+
+    async fn with_endpoints(endpoints: Endpoints, options: &Options) -> Result<Self, Error> {
         let client = endpoints::client(endpoints.channel()).await?;
         Ok(Self {
             // Snapshots and batches may be larger than gRPC's default of 4 MiB.

@@ -80,6 +80,15 @@ impl Endpoints {
         })
     }
 
+    /// A channel that somebody else has made.
+    pub(crate) fn of(channel: Channel) -> Self {
+        Self {
+            channel,
+            in_use: watch::channel(Addresses::new()).1,
+            _tending: None,
+        }
+    }
+
     pub(crate) fn channel(&self) -> Channel {
         self.channel.clone()
     }

@@ -1,0 +1,204 @@
+//! Replicas, what else is on the network, and the faults that meet them.
+
+use std::time::Duration;
+
+use dm_keyspace::{Member, Role};
+use dm_replica::{Machine, Replica, Settings};
+use dm_testkit::memory::{Clock, MemoryEtcd, Options};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use tokio_util::sync::CancellationToken;
+use turmoil::Sim;
+
+use crate::network::{self, ETCD};
+
+/// The simulated network moves on by this.
+const TICK: Duration = Duration::from_millis(10);
+/// Replicas of the role.
+const REPLICAS: usize = 3;
+const LEASE: Duration = Duration::from_secs(4);
+/// Pause between two faults, at most.
+const BETWEEN_FAULTS: Duration = Duration::from_secs(4);
+/// How long a fault lasts, at most.
+const FAULT: Duration = Duration::from_secs(8);
+
+/// What ends a fault.
+enum Mend {
+    Repair(String),
+    Release(String),
+    Bounce(String),
+    Watch,
+}
+
+/// A cluster under simulation.
+pub(crate) struct Cluster {
+    sim: Sim<'static>,
+    pub(crate) etcd: MemoryEtcd,
+    role: Role,
+    rng: SmallRng,
+    hosts: Vec<String>,
+    mends: Vec<(Duration, Mend)>,
+    next_fault: Duration,
+}
+
+impl Cluster {
+    /// An etcd and replicas of `role`, which run from the first step on.
+    pub(crate) fn new<M: Machine>(seed: u64, role: Role, machine: fn() -> M) -> Self {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let mut sim = turmoil::Builder::new()
+            .rng_seed(seed)
+            .enable_random_order()
+            .enable_tokio_io()
+            .tick_duration(TICK)
+            .min_message_latency(Duration::from_millis(1))
+            .max_message_latency(Duration::from_millis(rng.random_range(2..100)))
+            .simulation_duration(Duration::from_secs(24 * 3600))
+            .tcp_capacity(4096)
+            .build();
+        let etcd = MemoryEtcd::new(&Options {
+            clock: Clock::Tokio,
+            ..Options::default()
+        });
+        let served = etcd.clone();
+        sim.host(ETCD, move || network::serve(served.clone()));
+        let mut cluster = Self {
+            sim,
+            etcd,
+            role,
+            rng,
+            hosts: Vec::new(),
+            mends: Vec::new(),
+            next_fault: Duration::ZERO,
+        };
+        for number in 1..=REPLICAS {
+            let name = format!("{role}-{number}");
+            let member = Member::new(name.as_str(), "", "sim");
+            cluster.host(name, move || replica(role, member.clone(), machine()));
+        }
+        cluster
+    }
+
+    /// One more process on the network.
+    pub(crate) fn host<F>(&mut self, name: String, start: impl Fn() -> F + 'static)
+    where
+        F: Future<Output = turmoil::Result> + 'static,
+    {
+        self.sim.host(name.as_str(), start);
+        self.hosts.push(name);
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.sim.elapsed()
+    }
+
+    /// Lets time pass with faults, looking after each step.
+    pub(crate) fn suffer(&mut self, time: Duration, look: impl Fn(Duration)) {
+        let end = self.elapsed() + time;
+        while self.elapsed() < end {
+            if self.elapsed() >= self.next_fault {
+                self.fault();
+                self.next_fault = self.elapsed() + self.rng.random_range(TICK..BETWEEN_FAULTS);
+            }
+            self.mend(|due, now| due <= now);
+            self.step();
+            look(self.elapsed());
+        }
+    }
+
+    /// Mends everything, and waits until `condition` holds. False when it does not within `limit`.
+    pub(crate) fn settle(
+        &mut self,
+        limit: Duration,
+        look: impl Fn(Duration),
+        condition: impl Fn(&MemoryEtcd) -> bool,
+    ) -> bool {
+        self.mend(|_, _| true);
+        let end = self.elapsed() + limit;
+        while self.elapsed() < end {
+            self.step();
+            look(self.elapsed());
+            if condition(&self.etcd) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn step(&mut self) {
+        if let Err(error) = self.sim.step() {
+            panic!("a process has failed: {error}");
+        }
+    }
+
+    fn mend(&mut self, is_due: impl Fn(Duration, Duration) -> bool) {
+        let now = self.elapsed();
+        let (due, later) = std::mem::take(&mut self.mends)
+            .into_iter()
+            .partition(|(at, _)| is_due(*at, now));
+        self.mends = later;
+        let due: Vec<(Duration, Mend)> = due;
+        for (_, mend) in due {
+            match mend {
+                Mend::Repair(host) => self.sim.repair(host, ETCD),
+                Mend::Release(host) => self.sim.release(host, ETCD),
+                Mend::Bounce(host) => self.sim.bounce(host),
+                Mend::Watch => self.etcd.release_watch(),
+            }
+        }
+    }
+
+    /// Whatever the seed draws next.
+    fn fault(&mut self) {
+        let host = self.hosts[self.rng.random_range(0..self.hosts.len())].clone();
+        let until = self.elapsed() + self.rng.random_range(TICK..FAULT);
+        match self.rng.random_range(0..10) {
+            0 | 1 => self.sim.bounce(host),
+            2 => {
+                self.sim.crash(host.as_str());
+                self.mends.push((until, Mend::Bounce(host)));
+            }
+            3 => {
+                self.sim.partition(host.as_str(), ETCD);
+                self.mends.push((until, Mend::Repair(host)));
+            }
+            4 | 5 => {
+                self.sim.hold(host.as_str(), ETCD);
+                self.mends.push((until, Mend::Release(host)));
+            }
+            6 => self.etcd.drop_reply_of_next_txn(),
+            7 => {
+                self.etcd.hold_watch();
+                self.mends.push((until, Mend::Watch));
+            }
+            8 => {
+                let _ = self.etcd.compact(self.etcd.revision());
+            }
+            _ => self.end_lead(),
+        }
+    }
+
+    /// The lease of whoever leads ends, whatever it is at.
+    fn end_lead(&self) {
+        let line = format!("/dm-master/leader/{}/", self.role);
+        let first = self.etcd.dump(&line);
+        if let Some(leader) = first.iter().min_by_key(|kv| kv.create_revision) {
+            // It may have run out at the same moment.
+            let _ = self.etcd.revoke(leader.lease);
+        }
+    }
+}
+
+async fn replica<M: Machine>(role: Role, member: Member, machine: M) -> turmoil::Result {
+    let settings = Settings {
+        lease_ttl: LEASE,
+        // Addresses of the simulated network mean nothing to a probe.
+        probe_interval: Duration::from_secs(24 * 3600),
+        audit_interval: Duration::from_secs(20),
+        ..Settings::new(role, member)
+    };
+    let store = network::store().await?;
+    Replica::new(settings, store, machine)
+        .run(CancellationToken::new())
+        .await;
+    Ok(())
+}
