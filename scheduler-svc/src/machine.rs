@@ -24,6 +24,7 @@ pub mod placement;
 mod query;
 pub mod record;
 pub mod request;
+pub mod starts;
 
 #[cfg(test)]
 mod tests;
@@ -41,6 +42,7 @@ pub use query::{BoundWorker, WorkerRow};
 
 use placement::Placement;
 use record::{Source, Subtask, Worker};
+use starts::StartSeen;
 
 /// The state of the scheduler, as of what the feed has brought.
 #[derive(Debug)]
@@ -55,8 +57,12 @@ pub struct Scheduler {
     schedulers: Line,
     faults: BTreeMap<Bytes, Fault>,
     placement: Placement,
+    /// Starts of tasks that take several transactions, see [`starts`].
+    starts: BTreeMap<TaskName, StartSeen>,
     touched_sources: BTreeSet<SourceId>,
     touched_workers: BTreeSet<WorkerName>,
+    /// Tasks whose start may call for something.
+    touched_starts: BTreeSet<TaskName>,
     /// Workers with a bound key that cannot be read, as last decided.
     unreadable_bounds: BTreeSet<WorkerName>,
 }
@@ -72,8 +78,10 @@ impl Default for Scheduler {
             schedulers: Line::new(Role::Scheduler),
             faults: BTreeMap::new(),
             placement: Placement::default(),
+            starts: BTreeMap::new(),
             touched_sources: BTreeSet::new(),
             touched_workers: BTreeSet::new(),
+            touched_starts: BTreeSet::new(),
             unreadable_bounds: BTreeSet::new(),
         }
     }
@@ -103,6 +111,7 @@ impl Machine for Scheduler {
         self.forget_the_dead(&remembered, snapshot);
         // What was decided on before and is gone now has to be decided on again.
         self.touched_sources.extend(before.sources.into_keys());
+        self.touched_starts.extend(before.starts.into_keys());
         self.touched_workers
             .extend(before.unreadable_bounds.iter().cloned());
         self.unreadable_bounds = before.unreadable_bounds;
@@ -126,6 +135,7 @@ impl Machine for Scheduler {
             let moving = self.sources.iter().filter(|(_, s)| s.intent.is_some());
             let moving: Vec<SourceId> = moving.map(|(id, _)| id.clone()).collect();
             self.touched_sources.extend(moving);
+            self.touched_starts.extend(self.starts.keys().cloned());
         }
     }
 
@@ -194,6 +204,9 @@ impl Scheduler {
             .entry(task.clone())
             .or_default()
             .insert(source.clone());
+        if self.starts.contains_key(&task) {
+            self.touched_starts.insert(task.clone());
+        }
         self.source(source).subtasks.entry(task).or_default()
     }
 

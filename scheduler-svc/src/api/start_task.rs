@@ -7,16 +7,18 @@ mod generate;
 use std::collections::BTreeSet;
 
 use dm_errors::DmError;
-use dm_keyspace::{SourceId, TaskName};
+use dm_keyspace::TaskName;
 use dm_proto::pb;
 use dm_task::SubtaskConfig;
-use tracing::instrument;
+use tonic::Status;
+use tracing::{Instrument, instrument};
 
-use super::operate_task::Operation;
 use super::verdict::Expected;
 use super::wait::{Awaited, entry};
 use super::{Api, Failure};
+use crate::machine::Scheduler;
 use crate::machine::request::{CliArgs, NewSubtask, NewTask};
+use crate::machine::starts::Part;
 use crate::precheck::Budget;
 use crate::start_time;
 
@@ -126,7 +128,7 @@ impl Api {
     }
 
     /// In one transaction as far as etcd's limit allows. Everything is checked before the first one is sent; what
-    /// was added is taken back when a later one fails.
+    /// was added is taken back when a later one fails, by the next leader if need be. It goes on when the caller leaves.
     async fn add_subtasks(&self, mut task: NewTask) -> Result<(), Failure> {
         let whole = task.clone();
         let existing = self
@@ -135,22 +137,37 @@ impl Api {
             .await??;
         task.subtasks
             .retain(|subtask| !existing.contains(&subtask.source));
-        let name = task.name.clone();
-        let mut added: Vec<SourceId> = Vec::new();
-        for part in task.parts(self.max_txn_ops) {
-            let sources: Vec<SourceId> = part.subtasks.iter().map(|s| s.source.clone()).collect();
-            if let Err(error) = self.handle.write(move |m| m.start_task(&part)).await {
-                self.take_back(&name, &added).await;
-                return Err(error.into());
+        let (api, name) = (self.clone(), task.name.clone());
+        let parts = task.parts(self.max_txn_ops);
+        let added = async move {
+            for part in parts {
+                let added = api.handle.write(move |m| m.start_task(&part)).await;
+                if let Err(error) = added {
+                    api.take_back(&name).await;
+                    return Err(error.into());
+                }
             }
-            added.extend(sources);
-        }
-        Ok(())
+            Ok(())
+        };
+        let added = tokio::spawn(added.in_current_span()).await;
+        added.unwrap_or_else(|_| Err(Status::internal("the start of the task broke off").into()))
     }
 
-    async fn take_back(&self, name: &TaskName, added: &[SourceId]) {
-        if let Err(failure) = self.write_stages(Operation::Delete, name, added).await {
-            tracing::error!(dm.task = %name, ?failure, "a task stays started for some of its sources");
+    /// Has the loop remove what a start has added so far, and waits for it.
+    async fn take_back(&self, name: &TaskName) {
+        let task = name.clone();
+        let given_up = self
+            .handle
+            .write::<(), DmError, _>(move |m| m.abandon_start(&task));
+        if let Err(error) = given_up.await {
+            tracing::warn!(dm.task = %name, %error, "an incomplete start is left to the next leader");
+            return;
+        }
+        let task = name.clone();
+        let is_gone = move |m: &Scheduler| (!m.is_starting(&task)).then_some(());
+        let waited = self.handle.wait_until(self.limits.bind_wait, is_gone).await;
+        if !matches!(waited, Ok(Some(()))) {
+            tracing::warn!(dm.task = %name, "an incomplete start is not removed yet");
         }
     }
 }
@@ -205,6 +222,7 @@ fn new_task(
         args,
         is_physical_import,
         removes_meta,
+        part: Part::Only,
     })
 }
 

@@ -10,7 +10,7 @@ use dm_store::{Guard, KeyRange, Revision};
 
 use super::Scheduler;
 use super::fold::config_key;
-use super::record::{Source, Worker};
+use super::record::Source;
 
 impl Scheduler {
     pub(super) fn decide_touched(&mut self) -> Vec<Decision> {
@@ -53,6 +53,8 @@ impl Scheduler {
                 .iter()
                 .filter_map(|name| self.decide_unreadable_bound(name)),
         );
+        let starts = std::mem::take(&mut self.touched_starts);
+        decisions.extend(starts.iter().map(|task| self.decide_start(task)));
         self.tidy(&sources, &workers);
         decisions
     }

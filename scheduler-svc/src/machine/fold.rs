@@ -8,7 +8,8 @@ use std::fmt;
 use bytes::Bytes;
 use dm_keyspace::{
     Bound, BoundKey, Key, LastBoundKey, LoadTask, LoadTaskKey, RelayWorker, SourceConfigKey,
-    SourceId, StageRecord, SubtaskKey, TaskName, WorkerInfo, WorkerInfoKey, WorkerName,
+    SourceId, StageRecord, SubtaskKey, TaskName, TaskStartKey, WorkerInfo, WorkerInfoKey,
+    WorkerName,
 };
 use dm_store::KeyValue;
 use serde::Deserialize;
@@ -16,6 +17,7 @@ use serde::Deserialize;
 use super::Scheduler;
 use super::intent::{self, IntentSeen};
 use super::record::{Alive, BoundSeen, Registered, SourceConfigSeen, StageSeen, Text};
+use super::starts::StartSeen;
 
 /// A record that cannot be used, and why.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -88,6 +90,7 @@ impl Scheduler {
                 self.subtask(key.source, key.task).validator = Some(seen);
                 Ok(())
             }
+            Key::Foreign(key) => self.put_start_record(&key, kv),
             _ => Ok(()),
         }
     }
@@ -101,6 +104,11 @@ impl Scheduler {
     fn forget(&mut self, key: &[u8]) {
         if let Some(id) = intent::source_of(key) {
             self.source(id).intent = None;
+            return;
+        }
+        if let Ok(TaskStartKey { task }) = TaskStartKey::parse(key) {
+            self.starts.remove(&task);
+            self.touched_starts.insert(task);
             return;
         }
         match Key::parse(key) {
@@ -132,6 +140,15 @@ impl Scheduler {
             }
             _ => {}
         }
+    }
+
+    fn put_start_record(&mut self, key: &[u8], kv: &KeyValue) -> Result<(), String> {
+        let Ok(TaskStartKey { task }) = TaskStartKey::parse(key) else {
+            return Ok(());
+        };
+        self.touched_starts.insert(task.clone());
+        self.starts.insert(task, StartSeen::from_kv(kv)?);
+        Ok(())
     }
 
     fn put_registration(&mut self, key: WorkerInfoKey, kv: &KeyValue) -> Result<(), String> {
@@ -186,6 +203,7 @@ fn text(error: impl fmt::Display) -> String {
 fn text_of(kv: &KeyValue) -> Text {
     Text {
         bytes: kv.value.clone(),
+        created: kv.create_revision,
         revision: kv.mod_revision,
     }
 }

@@ -138,6 +138,7 @@ impl Worker {
 #[derive(Clone, Debug)]
 pub(crate) struct Text {
     pub(crate) bytes: Bytes,
+    pub(crate) created: Revision,
     pub(crate) revision: Revision,
 }
 

@@ -7,6 +7,7 @@ mod property;
 mod recovery;
 mod relay;
 mod sources;
+mod starts;
 mod tasks;
 mod transfer;
 mod workers;

@@ -13,6 +13,7 @@ use super::{about, about_list};
 use crate::machine::Scheduler;
 use crate::machine::decide::bound_key;
 use crate::machine::fold::config_key;
+use crate::machine::starts::Part;
 
 /// A subtask to be added, its configuration complete and checked.
 #[derive(Clone)]
@@ -53,6 +54,8 @@ pub struct NewTask {
     pub is_physical_import: bool,
     /// Load and import records of an earlier run are deleted first.
     pub removes_meta: bool,
+    /// Which part of the start this is.
+    pub part: Part,
 }
 
 impl NewTask {
@@ -67,9 +70,16 @@ impl NewTask {
     #[must_use]
     pub fn parts(self, max_operations: usize) -> Vec<Self> {
         let size = (max_operations.saturating_sub(Self::ONCE) / Self::PER_SUBTASK).max(1);
+        let count = self.subtasks.len().div_ceil(size);
         let part = |(at, subtasks): (usize, &[NewSubtask])| Self {
             subtasks: subtasks.to_vec(),
             removes_meta: self.removes_meta && at == 0,
+            part: match at {
+                0 if count == 1 => Part::Only,
+                0 => Part::First { max_operations },
+                at if at + 1 == count => Part::Last,
+                _ => Part::Next,
+            },
             ..self.clone()
         };
         self.subtasks.chunks(size).enumerate().map(part).collect()
@@ -108,7 +118,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// 46014 when all of them exist (or any, with a physical import or `removes_meta`), 46009 when a source has
-    /// no worker.
+    /// no worker, 46024 while another start of the task is under way.
     pub fn start_task(&self, task: &NewTask) -> Result<Plan<()>, DmError> {
         let existing = self.sources_of_task(&task.name);
         let (old, new): (Vec<_>, Vec<_>) = task
@@ -138,7 +148,8 @@ impl Scheduler {
                 &[&List(&unbound)],
             ));
         }
-        let mut proposal = args(Proposal::new("start_task"), task);
+        let proposal = self.put_start(Proposal::new("start_task"), &task.name, task.part)?;
+        let mut proposal = args(proposal, task);
         if task.removes_meta {
             proposal = proposal.delete(KeyRange::prefix(dm_keyspace::LoadTaskKey::prefix_of_task(
                 &task.name,

@@ -13,6 +13,7 @@ use dm_store::{Batch, Event, Guard, KeyRange, KeyValue, Revision, Snapshot};
 
 use crate::machine::Scheduler;
 use crate::machine::request::{CliArgs, NewSource, NewSubtask, NewTask};
+use crate::machine::starts::Part;
 
 /// Rounds after which a state that still changes is taken for one that never settles.
 const ROUNDS: usize = 1_000;
@@ -311,6 +312,7 @@ pub(super) fn new_task(task: &str, sources: &[&str]) -> NewTask {
         args: CliArgs::default(),
         is_physical_import: false,
         removes_meta: false,
+        part: Part::Only,
     }
 }
 
