@@ -86,6 +86,8 @@ pub enum Part {
     Throughput,
     /// Takeover and memory, by keys in etcd.
     Takeover,
+    /// Sources on workers, by their number; of services that bench has started only.
+    Placement,
 }
 
 /// How much to measure.
@@ -151,6 +153,11 @@ impl Amount {
                 Part::Takeover,
                 or(&self.keys, &[100, 10_000, 100_000], &[100, 10_000]),
             ),
+            placements: of(
+                Part::Placement,
+                or(&self.sources, &[100, 1_000, 10_000], &[100]),
+            ),
+            losses: if self.quick { 20 } else { 200 },
             resignations: if self.quick { 3 } else { 15 },
             kills: if self.quick { 1 } else { 5 },
         }

@@ -7,6 +7,7 @@
 //! | [`latency`] | info put -> operation put, beside the bare round trip of [`bare`], sample by sample in turn |
 //! | [`throughput`] | shard DDLs per second, by number of sources |
 //! | [`takeover`] | how long a shard DDL waits when the leader resigns or is killed, by number of keys in etcd |
+//! | [`placement`] | sources on workers, by their number |
 //! | [`memory`], [`cpu`] | resident memory by number of keys in etcd; processor time by DDL |
 //! | [`cluster`] | etcd and the services, started for the purpose |
 //! | [`suite`] | which scenario runs when; [`cli`] says how often |
@@ -26,6 +27,7 @@ pub mod latency;
 pub mod leader;
 pub mod memory;
 pub mod names;
+pub mod placement;
 pub mod report;
 pub mod suite;
 pub mod takeover;

@@ -5,6 +5,7 @@ use crate::cli::{Cli, Command, External};
 use crate::cluster::{Cluster, Wanted};
 use crate::cpu::Watched;
 use crate::names::Run;
+use crate::placement::{self, Often};
 use crate::report::Report;
 use crate::takeover::{self, Scene, Way};
 use crate::throughput::{self, Load, Shape};
@@ -22,6 +23,10 @@ pub struct Plan {
     pub operations: usize,
     /// Numbers of keys, ascending.
     pub keys: Vec<usize>,
+    /// Numbers of sources to be placed, ascending.
+    pub placements: Vec<usize>,
+    /// Workers that go, at each of them.
+    pub losses: usize,
     /// Resignations at each number of keys.
     pub resignations: usize,
     /// Kills at each number of keys.
@@ -78,6 +83,7 @@ async fn of_own(wanted: &Wanted, plan: &Plan) -> Result<Report> {
         let measured = by_size(&mut subject, plan, &mut report).await;
         measured.inspect_err(|_| subject.say_last_words())?;
     }
+    by_sources(wanted, plan, &mut report).await?;
     report.limits = limits(wanted.roles.len() > 1);
     Ok(report)
 }
@@ -256,6 +262,25 @@ async fn by_size(subject: &mut Subject, plan: &Plan, report: &mut Report) -> Res
         report.tables.push(memory::table(&memories));
     }
     fleet.leave().await
+}
+
+/// Placement of more and more sources, each number on a cluster of its own.
+async fn by_sources(wanted: &Wanted, plan: &Plan, report: &mut Report) -> Result<()> {
+    let often = Often {
+        losses: plan.losses,
+        kills: plan.kills,
+    };
+    let mut placed = Vec::new();
+    if plan.placements.is_empty() {
+        return Ok(());
+    }
+    let target = placement::target().await?;
+    for &sources in &plan.placements {
+        tracing::info!(sources, "measuring placement");
+        placed.push(placement::measure(wanted, &target, sources, often).await?);
+    }
+    report.tables.push(placement::table(&placed));
+    Ok(())
 }
 
 fn limits(has_master: bool) -> Vec<String> {

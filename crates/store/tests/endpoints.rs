@@ -15,7 +15,9 @@ async fn connect(endpoints: &[String], follow_members: bool) -> Store {
         follow_members,
         ..Options::default()
     };
-    Store::connect(&options).await.expect("the settings are good")
+    Store::connect(&options)
+        .await
+        .expect("the settings are good")
 }
 
 async fn uses(store: &Store, endpoints: &[&String]) {

@@ -1,0 +1,431 @@
+//! Placing sources, by their number: binding all of them after a cold start, finding a new worker for one whose worker has gone,
+//! starting a task over all of them, and what an event costs the scheduler.
+//!
+//! Workers are nothing but their records: a worker that goes is a keepalive key that goes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use dm_keyspace::{
+    Bound, BoundKey, Campaign, JoinTime, KeepAlive, KeepAliveKey, LeaderKey, Role, SourceId,
+    SubtaskKey, SubtaskStageKey, TaskName, WorkerInfo, WorkerInfoKey, WorkerName,
+};
+use dm_proto::pb;
+use dm_store::{Event, Feed, FeedItem, KeyRange, KeyValue, Revision};
+use dm_testkit::mariadb::{self, MariaDb};
+
+use crate::cluster::{Cluster, Wanted};
+use crate::cpu::{Cpu, Watched};
+use crate::error::within;
+use crate::leader::{describe, members};
+use crate::names::Run;
+use crate::report::{Table, rate_cell, time_cell};
+use crate::times::Times;
+use crate::world::source_config;
+use crate::{Error, Result, World, memory};
+
+/// How long anything here may take.
+const LIMIT: Duration = Duration::from_secs(300);
+/// Pause between two looks at the replicas.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Events whose cost is taken.
+const EVENTS: usize = 5_000;
+
+/// How often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Often {
+    /// Workers that go.
+    pub losses: usize,
+    /// Leaders that are killed.
+    pub kills: usize,
+}
+
+/// What was measured for one number of sources.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    sources: usize,
+    /// From the start of the schedulers' processes until every source is bound.
+    cold: Duration,
+    /// From the end of a keepalive to the new bound.
+    lost: Times,
+    /// From the call of start-task until the records of all subtasks are there.
+    started: Duration,
+    /// Processor time of all schedulers for an event, and events a second.
+    cost: Duration,
+    folded: Duration,
+    /// From SIGKILL of the leader, with a worker lost at the same moment, to the new bound.
+    takeover: Times,
+    /// Of the scheduler that takes most.
+    resident_kib: u64,
+}
+
+/// Starts the target of tasks: start-task asks it for its version.
+///
+/// # Errors
+/// When MariaDB does not start.
+pub async fn target() -> Result<MariaDb> {
+    let options = mariadb::Options {
+        own_group: true,
+        ..mariadb::Options::new(1)
+    };
+    Ok(MariaDb::start_temp("target", options).await?)
+}
+
+/// Starts a cluster for one number of sources, and measures.
+///
+/// # Errors
+/// At the first wrong answer.
+pub async fn measure(
+    wanted: &Wanted,
+    target: &MariaDb,
+    sources: usize,
+    often: Often,
+) -> Result<Placed> {
+    let wanted = Wanted {
+        roles: vec![Role::Election, Role::Scheduler],
+        ..wanted.clone()
+    };
+    let cluster = Cluster::start(&wanted).await?;
+    let world = World::new(Run::new("place"), vec![cluster.etcd()], cluster.door()).await?;
+    let mut stage = Stage {
+        cluster,
+        world,
+        sources,
+        bounds: BTreeMap::new(),
+    };
+    let cold = stage.cold_start(wanted.replicas).await?;
+    let mut feed = stage
+        .world
+        .store(0)
+        .feed(KeyRange::prefix(BoundKey::PREFIX));
+    stage.fold(feed.next().await)?;
+    let mut lost = Times::default();
+    for number in 0..often.losses {
+        lost.record(stage.lose_worker(&mut feed, number).await?);
+    }
+    let (folded, cost) = stage.cost().await?;
+    let started = stage.start_task(target).await?;
+    let schedulers = stage.schedulers();
+    let resident = memory::measure(sources, &schedulers)?.resident;
+    let mut takeover = Times::default();
+    for number in 0..often.kills {
+        let leader = stage.leader().await?;
+        let began = Instant::now();
+        stage.cluster.kill(&leader)?;
+        stage.lose_worker(&mut feed, number).await?;
+        takeover.record(began.elapsed());
+        stage.cluster.start_again(&leader)?;
+        stage.caught_up(Revision::ZERO).await?;
+    }
+    Ok(Placed {
+        sources,
+        cold,
+        lost,
+        started,
+        cost,
+        folded,
+        takeover,
+        resident_kib: resident.iter().map(|(_, kib)| *kib).max().unwrap_or(0),
+    })
+}
+
+struct Stage {
+    cluster: Cluster,
+    world: World,
+    sources: usize,
+    /// Who serves which source, as folded.
+    bounds: BTreeMap<WorkerName, SourceId>,
+}
+
+impl Stage {
+    fn workers(&self) -> impl Iterator<Item = WorkerName> {
+        let run = self.world.run().clone();
+        (0..=self.sources).map(move |number| run.worker(number))
+    }
+
+    /// Sources and workers are there before the schedulers are.
+    async fn cold_start(&mut self, replicas: usize) -> Result<Duration> {
+        let names: Vec<_> = (1..=replicas).map(|n| format!("scheduler-{n}")).collect();
+        for name in &names {
+            self.cluster.kill(name)?;
+        }
+        let sources = (0..self.sources).map(|number| self.world.run().source(number));
+        let configs: Vec<_> = sources
+            .map(|source| source_config(&source))
+            .collect::<Result<_>>()?;
+        self.world.load(configs).await?;
+        self.world.load(self.workers().map(registration)).await?;
+        self.world
+            .load(self.workers().map(|w| sign_of_life(&w, 0)))
+            .await?;
+        let mut feed = self.world.store(0).feed(KeyRange::prefix(BoundKey::PREFIX));
+        let began = Instant::now();
+        for name in &names {
+            self.cluster.start_again(name)?;
+        }
+        let wanted = self.sources;
+        let what = || format!("{wanted} sources are bound");
+        let all_bound = async {
+            while self.bounds.len() < wanted {
+                self.fold(feed.next().await)?;
+            }
+            Ok(began.elapsed())
+        };
+        within(LIMIT, what, all_bound).await
+    }
+
+    /// Takes bounds in. A source may have one at a time.
+    fn fold(&mut self, item: FeedItem) -> Result<()> {
+        let events = match item {
+            FeedItem::Reset(snapshot) => {
+                self.bounds.clear();
+                snapshot.entries.into_iter().map(Event::Put).collect()
+            }
+            FeedItem::Batch(batch) => batch.events,
+        };
+        for event in events {
+            let key = BoundKey::parse(event.key())
+                .map_err(|e| Error::Wrong(format!("the key of a bound: {e}")))?;
+            match event {
+                Event::Put(kv) => drop(self.bounds.insert(key.worker, bound(&kv)?)),
+                Event::Delete { .. } => drop(self.bounds.remove(&key.worker)),
+            }
+        }
+        let sources: BTreeSet<_> = self.bounds.values().collect();
+        if sources.len() < self.bounds.len() {
+            return Err(Error::Wrong("a source is bound to two workers".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Ends one worker, and brings it back when its source is bound again.
+    async fn lose_worker(&mut self, feed: &mut Feed, number: usize) -> Result<Duration> {
+        let position = number * 7 % self.bounds.len().max(1);
+        let found = self.bounds.iter().nth(position);
+        let (worker, source) = found
+            .map(|(worker, source)| (worker.clone(), source.clone()))
+            .ok_or_else(|| Error::Wrong("nothing is bound".to_owned()))?;
+        let (key, value) = sign_of_life(&worker, 0);
+        let began = Instant::now();
+        let gone = self
+            .world
+            .store(0)
+            .delete(KeyRange::key(key.as_str()))
+            .await;
+        gone.map_err(Error::commit("end a worker"))?;
+        let what = || format!("{source} is bound again");
+        let again = async {
+            loop {
+                self.fold(feed.next().await)?;
+                let mut bounds = self.bounds.iter();
+                if bounds.any(|(other, served)| *served == source && *other != worker) {
+                    return Ok(began.elapsed());
+                }
+            }
+        };
+        let time = within(LIMIT, what, again).await?;
+        self.world.load([(key, value)]).await?;
+        Ok(time)
+    }
+
+    /// The call itself also waits for the workers, which are not there to answer; only what it writes is looked at.
+    async fn start_task(&self, target: &MariaDb) -> Result<Duration> {
+        let task = self.world.run().task("all", 0);
+        let sources = (0..self.sources).map(|n| self.world.run().source(n));
+        let file = task_file(&task, target.port(), target.password(), sources);
+        let store = self.world.own_store().await?;
+        let mut subtasks = store.feed(KeyRange::prefix(SubtaskKey::PREFIX));
+        let mut stages = store.feed(KeyRange::prefix(SubtaskStageKey::PREFIX));
+        subtasks.next().await;
+        stages.next().await;
+        let mut master = self.world.master()?;
+        let request = pb::StartTaskRequest {
+            task: file,
+            ..pb::StartTaskRequest::default()
+        };
+        let began = Instant::now();
+        let call = async {
+            let answer = master.start_task(request).await;
+            answer
+                .map_err(Error::call("StartTask"))
+                .map(|answer| answer.into_inner())
+        };
+        let wanted = self.sources;
+        let written = async {
+            tokio::join!(
+                count_to(&mut subtasks, wanted),
+                count_to(&mut stages, wanted)
+            );
+            began.elapsed()
+        };
+        let either = async {
+            tokio::pin!(written);
+            tokio::select! {
+                elapsed = &mut written => Ok(elapsed),
+                answer = call => match answer {
+                    Ok(answer) if !answer.result && answer.sources.is_empty() => {
+                        Err(Error::Wrong(format!("start-task: {}", answer.msg)))
+                    }
+                    _ => Ok(written.await),
+                },
+            }
+        };
+        within(LIMIT, || "the task is started".to_owned(), either).await
+    }
+
+    /// Time and processor time of one event among all sources: a worker's sign of life, put anew.
+    async fn cost(&mut self) -> Result<(Duration, Duration)> {
+        let schedulers = self.schedulers();
+        let workers: Vec<_> = self.workers().collect();
+        let signs: Vec<_> = (0..EVENTS)
+            .map(|number| sign_of_life(&workers[number % workers.len()], number as u64 + 1))
+            .collect();
+        self.caught_up(Revision::ZERO).await?;
+        let (began, before) = (Instant::now(), Cpu::used(&schedulers)?);
+        let last = self.world.load(signs).await?;
+        self.caught_up(last).await?;
+        let cpu = Cpu::used(&schedulers)?.since(before).services;
+        let one = |time: Duration| time / u32::try_from(EVENTS).unwrap_or(u32::MAX);
+        Ok((began.elapsed(), one(cpu)))
+    }
+
+    /// Waits until each scheduler is in line and has folded `revision`.
+    async fn caught_up(&self, revision: Revision) -> Result<()> {
+        let caught_up = async {
+            loop {
+                let mut are_all = true;
+                for member in members(self.world.store(0), Role::Scheduler).await? {
+                    let me = describe(&member.addr).await;
+                    are_all &=
+                        me.is_ok_and(|me| me.applied_revision >= revision.0 && me.position > 0);
+                }
+                if are_all {
+                    return Ok(());
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        within(
+            LIMIT,
+            || "the schedulers are up to date".to_owned(),
+            caught_up,
+        )
+        .await
+    }
+
+    async fn leader(&self) -> Result<String> {
+        let line = KeyRange::prefix(LeaderKey::prefix_of_role(Role::Scheduler));
+        let line = self.world.store(0).snapshot(&line).await;
+        let line = line.map_err(Error::etcd("look for the leader"))?.entries;
+        let first = line.iter().min_by_key(|kv| kv.create_revision);
+        let first = first.ok_or_else(|| Error::Wrong("no scheduler leads".to_owned()))?;
+        Campaign::from_bytes(&first.value)
+            .map(|campaign| campaign.id.as_str().to_owned())
+            .map_err(|e| Error::Wrong(format!("the leader's record: {e}")))
+    }
+
+    fn schedulers(&mut self) -> Vec<Watched> {
+        let mut all = self.cluster.processes();
+        all.retain(|process| process.name.starts_with("scheduler"));
+        all
+    }
+}
+
+fn bound(kv: &KeyValue) -> Result<SourceId> {
+    Bound::from_bytes(&kv.value)
+        .map(|bound| bound.source)
+        .map_err(|e| Error::Wrong(format!("a bound: {e}")))
+}
+
+fn registration(worker: WorkerName) -> (String, Vec<u8>) {
+    let info = WorkerInfo::new(worker.clone(), "127.0.0.1:9");
+    (WorkerInfoKey { worker }.encode(), info.to_bytes())
+}
+
+fn sign_of_life(worker: &WorkerName, since: u64) -> (String, Vec<u8>) {
+    let since = JoinTime::since_epoch(Duration::from_secs(since));
+    let alive = KeepAlive::new(worker.clone(), since);
+    let worker = worker.clone();
+    (KeepAliveKey { worker }.encode(), alive.to_bytes())
+}
+
+async fn count_to(feed: &mut Feed, wanted: usize) {
+    let mut keys = BTreeSet::new();
+    while keys.len() < wanted {
+        if let FeedItem::Batch(batch) = feed.next().await {
+            let puts = batch.events.iter().filter(|e| matches!(e, Event::Put(_)));
+            keys.extend(puts.map(|event| event.key().to_vec()));
+        }
+    }
+}
+
+fn task_file(
+    task: &TaskName,
+    port: u16,
+    password: &str,
+    sources: impl Iterator<Item = SourceId>,
+) -> String {
+    let head = format!(
+        "name: {task}\ntask-mode: incremental\nignore-checking-items: [\"all\"]\ntimezone: UTC\n\
+         target-database: {{host: 127.0.0.1, port: {port}, user: {}, password: \"{password}\"}}\nmysql-instances:\n",
+        mariadb::USER
+    );
+    let instance = |source: SourceId| {
+        format!(
+            "- {{source-id: {source}, meta: {{binlog-name: mysql-bin.000001, binlog-pos: 4}}}}\n"
+        )
+    };
+    sources.map(instance).fold(head, |file, one| file + &one)
+}
+
+/// One line per number of sources.
+#[must_use]
+pub fn table(measured: &[Placed]) -> Table {
+    let mut table = Table::new(
+        "Placement: sources on workers, by number of sources",
+        &[
+            "sources",
+            "cold start to all bound",
+            "worker gone to new bound p50",
+            "p99",
+            "start-task, all written",
+            "events/s",
+            "CPU of schedulers/event",
+            "SIGKILL and worker gone p50",
+            "MiB",
+        ],
+    );
+    for one in measured {
+        table.row(vec![
+            one.sources.to_string(),
+            time_cell(one.cold),
+            time_cell(one.lost.p50()),
+            time_cell(one.lost.p99()),
+            time_cell(one.started),
+            rate_cell(EVENTS, one.folded),
+            time_cell(one.cost),
+            time_cell(one.takeover.p50()),
+            (one.resident_kib / 1024).to_string(),
+        ]);
+    }
+    table.note("A cold start begins with the schedulers' processes. Events are signs of life put anew, as fast as etcd takes them; their processor time is that of all schedulers together. start-task sends two records for each source.");
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_task_file_is_one_that_dm_reads() {
+        let run = Run::new("b");
+        let file = task_file(
+            &run.task("all", 0),
+            3306,
+            "x",
+            (0..3).map(|n| run.source(n)),
+        );
+        let task = dm_task::TaskConfig::from_yaml("task.yaml", &file).unwrap();
+        assert_eq!(task.mysql_instances.len(), 3);
+    }
+}
