@@ -6,15 +6,21 @@
 //! - [`machine`]: locks derived from the records, and what they call for; pure.
 //! - [`api`]: the gRPC methods.
 //! - [`errors`]: DM's codes and texts.
+//! - `checkpoint`: reads schemas that locks wait for from the downstream.
+//! - [`settings`], [`metrics`]: what an operator sets, and what one sees.
 
 pub mod api;
+mod checkpoint;
 pub mod errors;
 pub mod machine;
+pub mod metrics;
+pub mod settings;
 
 use dm_keyspace::Role;
 use dm_proto::optimist::optimist_server::OptimistServer;
+use dm_service::context::OnExit;
 use dm_service::replicated::replicate;
-use dm_service::{BoxError, Context, Nothing, Settings};
+use dm_service::{BoxError, Context, Settings};
 
 pub use api::Api;
 pub use machine::Optimist;
@@ -22,9 +28,20 @@ pub use machine::Optimist;
 /// Runs one replica until the process is asked to stop.
 ///
 /// # Errors
-/// When etcd refuses the settings, or a route is taken.
-pub async fn serve(_: Settings<Nothing>, ctx: Context) -> Result<(), BoxError> {
-    let replica = replicate(&ctx, Role::Optimist, Optimist::default(), summary).await?;
+/// When etcd refuses the settings, the key for passwords cannot be read, or a route or figure is taken.
+pub async fn serve(settings: Settings<settings::Limits>, ctx: Context) -> Result<(), BoxError> {
+    let limits = settings.own;
+    let key = limits.secret_key()?;
+    let machine = Optimist::reading_schemas(limits.checkpoint_wait);
+    let replica = replicate(&ctx, Role::Optimist, machine, summary).await?;
+    let reader = checkpoint::Reader {
+        handle: replica.handle.clone(),
+        store: replica.store.clone(),
+        key,
+        timeout: limits.checkpoint_timeout,
+    };
+    ctx.spawn("read checkpoints", OnExit::Log, reader.run());
+    metrics::mirror(&ctx, replica.handle.clone())?;
     let api = Api::new(replica.handle, ctx.stopping());
     ctx.serve(replica.app.grpc(OptimistServer::new(api))).await
 }
@@ -40,6 +57,7 @@ pub fn summary(optimist: &Optimist) -> serde_json::Value {
         "operations": counts.operations,
         "source-tables": counts.source_tables,
         "dropped-columns": counts.dropped_columns,
+        "locks-waiting-for-schemas": counts.waiting_locks,
         "faults-seen": counts.faults_seen,
         "faults": faults.collect::<Vec<_>>(),
     })

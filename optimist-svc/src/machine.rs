@@ -16,6 +16,7 @@
 //! - a table is not told to go back before it has been told to wait;
 //! - folding never fails: a record that does not decode becomes a named fault, and still counts as a record of its task.
 
+mod awaited;
 mod evidence;
 mod fold;
 mod judge;
@@ -34,10 +35,12 @@ use dm_keyspace::optimism::{DroppedColumnKey, InfoKey, OperationKey, SourceTable
 use dm_replica::{Decision, Machine, Plan, Proposal, Subject};
 use dm_store::{Batch, Event, KeyRange, Revision, Snapshot};
 
+pub use awaited::{Attempt, Found, Wanted};
 pub use evidence::TableId;
 pub use unlock::{UnlockRefusal, UnlockRequest};
-pub use view::{LockView, Phase, TableState, TableView};
+pub use view::{LockStates, LockView, Phase, TableState, TableView};
 
+use awaited::Awaited;
 use evidence::Task;
 use settle::Touch;
 
@@ -63,6 +66,8 @@ pub struct Counts {
     pub source_tables: usize,
     /// Columns that may not be added again yet.
     pub dropped_columns: usize,
+    /// Locks that wait until schemas have been read from the downstream's checkpoint.
+    pub waiting_locks: usize,
     /// Records that could not be used, since the start of the process.
     pub faults_seen: u64,
 }
@@ -74,35 +79,15 @@ pub(crate) struct LockKey {
     pub(crate) id: String,
 }
 
-/// Schemas that a lock waits for: what the downstream's checkpoint says of these tables.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// The task.
-    pub task: TaskName,
-    /// The lock that waits.
-    pub lock: String,
-    /// The tables.
-    pub tables: Vec<TableId>,
-}
-
-/// What was found of schemas that were wanted.
-#[derive(Clone, Debug)]
-pub struct Found {
-    /// The task.
-    pub task: TaskName,
-    /// The lock that waits.
-    pub lock: String,
-    /// JSON of each table's schema; none where there is none. Tables that are missing go on being wanted.
-    pub schemas: BTreeMap<TableId, Option<String>>,
-}
-
 /// All optimistic locks, as one replica sees them.
 #[derive(Debug, Default)]
 pub struct Optimist {
-    reads_schemas: bool,
+    awaited: Awaited,
     tasks: BTreeMap<TaskName, Task>,
     faults: BTreeMap<String, Fault>,
     faults_seen: u64,
+    /// Infos of each task that were answered with an error.
+    errors: BTreeMap<TaskName, u64>,
     /// Changed since the last revision was settled.
     touched: BTreeMap<LockKey, Touch>,
     /// Changed since the last decision.
@@ -113,19 +98,15 @@ pub struct Optimist {
 }
 
 impl Optimist {
-    /// A machine whose infos wait for the schemas that it names in [`Optimist::wanted`], until they are put in.
-    /// Any other machine takes the first schema that it sees of a lock for that of all tables which have not reported.
-    #[must_use]
-    pub fn reading_schemas() -> Self {
-        Self {
-            reads_schemas: true,
-            ..Self::default()
-        }
-    }
-
     /// Records that cannot be used, by key.
     pub fn faults(&self) -> impl Iterator<Item = (&str, &Fault)> {
         self.faults.iter().map(|(key, fault)| (key.as_str(), fault))
+    }
+
+    /// How many infos of each task were judged to be in error, a mere conflict apart, since the start of the process.
+    #[must_use]
+    pub fn errors(&self) -> &BTreeMap<TaskName, u64> {
+        &self.errors
     }
 
     /// Totals over all tasks.
@@ -133,6 +114,7 @@ impl Optimist {
     pub fn counts(&self) -> Counts {
         let start = Counts {
             faults_seen: self.faults_seen,
+            waiting_locks: self.awaited.locks.len(),
             ..Counts::default()
         };
         self.tasks.values().fold(start, |sum, task| Counts {
@@ -144,20 +126,6 @@ impl Optimist {
                 + task.marks.values().map(BTreeMap::len).sum::<usize>(),
             ..sum
         })
-    }
-
-    /// Schemas that infos wait for.
-    #[must_use]
-    pub fn wanted(&self) -> Vec<Wanted> {
-        let locks = self.tasks.values().flat_map(|task| task.locks.values());
-        locks
-            .filter(|lock| !lock.awaited.is_empty())
-            .map(|lock| Wanted {
-                task: lock.task.clone(),
-                lock: lock.id.clone(),
-                tables: lock.awaited.iter().cloned().collect(),
-            })
-            .collect()
     }
 
     /// What removes every record of a task, and how many that are.
@@ -194,7 +162,7 @@ impl Optimist {
 }
 
 impl Machine for Optimist {
-    type Input = Found;
+    type Input = Attempt;
 
     fn load(&mut self, snapshot: &Snapshot) {
         // What was wanted before is decided again, also where nothing is left of it.
@@ -206,6 +174,7 @@ impl Machine for Optimist {
         });
         self.dirty.extend(known.collect::<Vec<_>>());
         self.tasks.clear();
+        self.awaited.locks.clear();
         self.faults.clear();
         self.touched.clear();
         for entry in &snapshot.entries {
@@ -232,29 +201,13 @@ impl Machine for Optimist {
         self.applied = self.applied.max(batch.revision);
     }
 
-    fn input(&mut self, found: Found) {
-        let key = LockKey {
-            task: found.task,
-            id: found.lock,
-        };
-        let applied = self.applied;
-        let Some(task) = self.tasks.get_mut(&key.task) else {
-            return;
-        };
-        if task.found(&key.id, &found.schemas, applied) {
-            self.dirty.insert(key);
-        }
+    fn input(&mut self, attempt: Attempt) {
+        self.attempted(attempt);
     }
 
     fn tick(&mut self, now: Duration) {
         self.now = now;
-        for lock in self
-            .tasks
-            .values_mut()
-            .flat_map(|task| task.locks.values_mut())
-        {
-            lock.first_seen.get_or_insert(now);
-        }
+        self.stop_waiting();
     }
 
     fn decide(&mut self) -> Vec<Decision> {

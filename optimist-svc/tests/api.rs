@@ -2,66 +2,25 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::time::Duration;
+#[path = "support/service.rs"]
+mod service;
 
-use dm_keyspace::OpaqueJson;
-use dm_keyspace::optimism::{
-    ConflictStage, DroppedColumnKey, Info, InfoKey, Operation, OperationKey,
-};
+use dm_keyspace::optimism::{ConflictStage, DroppedColumnKey, InfoKey};
 use dm_proto::optimist::optimist_client::OptimistClient;
 use dm_proto::optimist::{RemoveMetaRequest, ShowDdlLocksResponse};
 use dm_proto::pb;
-use dm_schema::Options;
-use dm_schema::create_table::{Defaults, read_create_table};
-use dm_service::Nothing;
 use dm_testkit::memory::MemoryEtcd;
 use dm_testkit::{wait_for, wait_until};
-use tokio::net::TcpListener;
-use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::Channel;
 
-const LIMIT: Duration = Duration::from_secs(30);
-const ROOT: &str = "/dm-master/shardddl-optimism/";
+use service::{LIMIT, info, operation_of, put_info, start};
 
-async fn start(etcd: &MemoryEtcd) -> (OptimistClient<Channel>, DropGuard) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let endpoint = etcd.endpoint();
-    let args = ["optimist-svc", "--etcd-endpoints", &endpoint].map(Into::into);
-    let settings = dm_service::config::load::<Nothing>("optimist-svc", 0, args, |_| None).unwrap();
-    let stop = CancellationToken::new();
-    let until = stop.clone().cancelled_owned();
-    tokio::spawn(async move {
-        dm_service::run(
-            "optimist-svc",
-            settings,
-            listener,
-            until,
-            optimist_svc::serve,
-        )
-        .await
-        .unwrap();
-    });
-    let answer = || async {
-        let mut client = OptimistClient::connect(url.clone()).await.ok()?;
-        client
-            .show_ddl_locks(pb::ShowDdlLocksRequest::default())
-            .await
-            .ok()?;
-        Some(client)
-    };
-    (
-        wait_for(LIMIT, "an answer of the optimist", answer)
-            .await
-            .unwrap(),
-        stop.drop_guard(),
-    )
-}
+const ROOT: &str = "/dm-master/shardddl-optimism/";
 
 #[tokio::test]
 async fn there_are_no_locks_to_show_or_to_unlock() {
     let etcd = MemoryEtcd::start().await.unwrap();
-    let (mut client, _running) = start(&etcd).await;
+    let (mut client, _running) = start(&etcd, &[]).await;
     let shown = client
         .show_ddl_locks(pb::ShowDdlLocksRequest::default())
         .await
@@ -113,7 +72,7 @@ async fn remove_meta_removes_every_record_of_the_task() {
     etcd.put(info("t1"), "{}");
     etcd.put(info("t2"), "{}");
     etcd.put(column.encode(), "0");
-    let (mut client, _running) = start(&etcd).await;
+    let (mut client, _running) = start(&etcd, &[]).await;
     let removed = client
         .remove_meta(RemoveMetaRequest {
             task: "t1".to_owned(),
@@ -133,43 +92,6 @@ async fn remove_meta_removes_every_record_of_the_task() {
             .await
             .is_err()
     );
-}
-
-/// An info of one source's table `foo`.`bar`, whose schema was and is as given.
-fn info(source: &str, ddl: &str, before: &str, after: &str) -> Info {
-    let json = |create: &str| {
-        let info = read_create_table(create, &Options::default(), &Defaults::default()).unwrap();
-        OpaqueJson::parse(&info.to_json()).unwrap()
-    };
-    Info {
-        task: "t1".into(),
-        source: source.into(),
-        up_schema: "foo".to_owned(),
-        up_table: "bar".to_owned(),
-        down_schema: "foo".to_owned(),
-        down_table: "bar".to_owned(),
-        ddls: Some(vec![ddl.to_owned()]),
-        table_info_before: Some(json(before)),
-        table_info_after: Some(vec![json(after)]),
-        ..Info::default()
-    }
-}
-
-fn put_info(etcd: &MemoryEtcd, info: &Info) {
-    etcd.put(info.key().encode(), info.to_bytes());
-}
-
-async fn operation_of(etcd: &MemoryEtcd, source: &str, stage: ConflictStage) -> Operation {
-    let find = || async {
-        let operations = etcd.dump(OperationKey::PREFIX);
-        let mut operations = operations
-            .iter()
-            .map(|kv| Operation::from_bytes(&kv.value).unwrap());
-        operations.find(|o| o.source.as_str() == source && o.conflict_stage == stage)
-    };
-    wait_for(LIMIT, "an operation of the stage", find)
-        .await
-        .unwrap()
 }
 
 const ID: &str = "t1-`foo`.`bar`";
@@ -215,7 +137,7 @@ async fn in_conflict(etcd: &MemoryEtcd, client: &OptimistClient<Channel>) -> Sho
 #[tokio::test]
 async fn conflict_is_shown_with_its_owner_and_what_can_be_known_of_it() {
     let etcd = MemoryEtcd::start().await.unwrap();
-    let (client, _running) = start(&etcd).await;
+    let (client, _running) = start(&etcd, &[]).await;
     let shown = in_conflict(&etcd, &client).await;
     let (lock, detail) = (&shown.locks[0], &shown.details[0]);
     assert_eq!((lock.id.as_str(), lock.mode.as_str()), (ID, "optimistic"));
@@ -236,7 +158,7 @@ async fn conflict_is_shown_with_its_owner_and_what_can_be_known_of_it() {
 #[tokio::test]
 async fn conflict_is_decided_by_hand_for_the_one_table_that_is_named() {
     let etcd = MemoryEtcd::start().await.unwrap();
-    let (mut client, _running) = start(&etcd).await;
+    let (mut client, _running) = start(&etcd, &[]).await;
     in_conflict(&etcd, &client).await;
     let mut unlock = pb::UnlockDdlLockRequest {
         id: ID.to_owned(),
@@ -275,7 +197,7 @@ async fn conflict_is_decided_by_hand_for_the_one_table_that_is_named() {
 #[tokio::test]
 async fn group_that_is_done_leaves_no_records() {
     let etcd = MemoryEtcd::start().await.unwrap();
-    let (_client, _running) = start(&etcd).await;
+    let (_client, _running) = start(&etcd, &[]).await;
     let before = "CREATE TABLE bar (id INT PRIMARY KEY)";
     let after = "CREATE TABLE bar (id INT PRIMARY KEY, c INT)";
     let ddl = "ALTER TABLE `foo`.`bar` ADD COLUMN `c` INT";

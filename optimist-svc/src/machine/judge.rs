@@ -64,6 +64,7 @@ impl Lock {
             Some(error) => (stage(error), error.to_string()),
             None => (ConflictStage::None, String::new()),
         };
+        self.errors += u64::from(conflict_stage == ConflictStage::Error);
         let operation = Operation {
             ddls: Some(verdict.ddls),
             cols: Some(verdict.cols),

@@ -67,6 +67,8 @@ pub(super) struct Lock {
     pub(super) conflicts: BTreeSet<TableId>,
     /// Members of unknown schema.
     pub(super) awaited: BTreeSet<TableId>,
+    /// What the timer said when the first of them became one.
+    pub(super) awaited_since: Option<Duration>,
     undone: usize,
     /// By column in lower case.
     pub(super) columns: BTreeMap<String, BTreeMap<TableId, Mark>>,
@@ -76,6 +78,8 @@ pub(super) struct Lock {
     /// Tables that have left, and whose records are to be deleted.
     pub(super) leaving: BTreeSet<TableId>,
     pub(super) trace: Option<String>,
+    /// Infos answered with an error that nobody has counted yet.
+    pub(super) errors: u64,
     /// What the timer said first while the lock was there.
     pub(super) first_seen: Option<Duration>,
 }
@@ -92,12 +96,14 @@ impl Lock {
             finals: Shapes::default(),
             conflicts: BTreeSet::new(),
             awaited: BTreeSet::new(),
+            awaited_since: None,
             undone: 0,
             columns: BTreeMap::new(),
             owed: BTreeMap::new(),
             unjudged: BTreeSet::new(),
             leaving: BTreeSet::new(),
             trace: None,
+            errors: 0,
             first_seen: None,
         }
     }

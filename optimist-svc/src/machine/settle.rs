@@ -10,7 +10,6 @@ use dm_store::Revision;
 
 use super::evidence::{Answered, Marks, Reported, TableId, Task, same_answer};
 use super::lock::{Lock, Mark};
-use super::shapes::shape;
 use super::{LockKey, Optimist};
 use dm_schema::{ColumnChange, column_change};
 
@@ -30,11 +29,15 @@ impl Optimist {
     pub(super) fn settle(&mut self, at: Revision) {
         let mut tasks = BTreeSet::new();
         for (key, touch) in std::mem::take(&mut self.touched) {
-            let reads = self.reads_schemas;
+            let reads = self.awaited.limit.is_some();
             if let Some(task) = self.tasks.get_mut(&key.task) {
                 task.settle(&key, &touch, at, reads);
+                if let Some(lock) = task.locks.get_mut(&key.id) {
+                    lock.first_seen.get_or_insert(self.now);
+                }
                 tasks.insert(key.task.clone());
             }
+            self.take_stock(&key);
             self.dirty.insert(key);
         }
         for task in tasks {
@@ -340,34 +343,4 @@ fn columns(marks: Option<&Marks>) -> BTreeMap<String, BTreeMap<TableId, Mark>> {
         tables.insert(table.clone(), mark);
     }
     columns
-}
-
-impl Task {
-    /// Schemas that were wanted have come. Whether a lock goes on.
-    pub(super) fn found(
-        &mut self,
-        id: &str,
-        schemas: &BTreeMap<TableId, Option<String>>,
-        at: Revision,
-    ) -> bool {
-        let Some(mut lock) = self.locks.remove(id) else {
-            return false;
-        };
-        for (table, json) in schemas {
-            if !lock.awaited.contains(table) {
-                continue;
-            }
-            let read = json.as_deref().map(shape).transpose();
-            if let Err(error) = &read {
-                tracing::warn!(lock = id, %table, error, "schema in the checkpoint cannot be read");
-            }
-            let known = read.ok().flatten().or_else(|| lock.init.clone());
-            if let Some(known) = known {
-                lock.set_normal(table, &known);
-            }
-        }
-        self.proceed(&mut lock, at);
-        self.locks.insert(id.to_owned(), lock);
-        true
-    }
 }

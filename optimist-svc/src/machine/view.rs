@@ -1,5 +1,6 @@
 //! The locks as users see them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dm_keyspace::optimism::ConflictStage;
@@ -86,7 +87,32 @@ pub struct LockView {
     pub age: Duration,
 }
 
+/// Locks of a task by how far they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LockStates {
+    /// With tables that differ.
+    pub unsynced: i64,
+    /// With tables that are all equal.
+    pub synced: i64,
+}
+
 impl Optimist {
+    /// How many locks each task has.
+    #[must_use]
+    pub fn lock_states(&self) -> BTreeMap<TaskName, LockStates> {
+        let mut states: BTreeMap<TaskName, LockStates> = BTreeMap::new();
+        for (name, task) in &self.tasks {
+            for lock in task.locks.values().filter(|lock| !lock.members.is_empty()) {
+                let of_task = states.entry(name.clone()).or_default();
+                match lock.is_synced() {
+                    true => of_task.synced += 1,
+                    false => of_task.unsynced += 1,
+                }
+            }
+        }
+        states
+    }
+
     /// The locks of a task (empty: of all) that have a table of one of `sources` (empty: of any), by task and id.
     #[must_use]
     pub fn locks(&self, task: &str, sources: &[SourceId]) -> Vec<LockView> {
@@ -102,13 +128,13 @@ impl Optimist {
             })
             .map(|(task, lock)| LockView {
                 age: self.now.saturating_sub(lock.first_seen.unwrap_or(self.now)),
-                ..view(task, lock)
+                ..view(task, lock, self.failure(&lock.task))
             })
             .collect()
     }
 }
 
-fn view(task: &Task, lock: &Lock) -> LockView {
+fn view(task: &Task, lock: &Lock, failure: Option<&str>) -> LockView {
     let joined = lock.joined();
     let is_synced = |table: &TableId| {
         let last = lock.members.get(table).and_then(|member| member.last());
@@ -128,6 +154,7 @@ fn view(task: &Task, lock: &Lock) -> LockView {
     });
     let phase = match () {
         () if lock.is_resolved() => Phase::Resolved,
+        () if !lock.awaited.is_empty() => Phase::Diverged,
         () if joined.is_none() || !lock.conflicts.is_empty() => Phase::Conflict,
         () if lock.is_synced() => Phase::Synced,
         () => Phase::Diverged,
@@ -145,7 +172,7 @@ fn view(task: &Task, lock: &Lock) -> LockView {
         undone: names(&|table| lock.members.get(table).is_some_and(|m| !m.is_done)),
         owners: owners.collect(),
         phase,
-        reasons: reasons(lock, &tables, joined.is_some()),
+        reasons: reasons(lock, &tables, joined.is_some(), failure),
         tables,
         joined: joined.map(|joined| joined.to_string()),
         dropped_columns: lock.columns.keys().cloned().collect(),
@@ -193,7 +220,12 @@ fn table_view(task: &Task, lock: &Lock, table: &TableId, is_synced: bool) -> Tab
     }
 }
 
-fn reasons(lock: &Lock, tables: &[TableView], can_be_joined: bool) -> Vec<String> {
+fn reasons(
+    lock: &Lock,
+    tables: &[TableView],
+    can_be_joined: bool,
+    failure: Option<&str>,
+) -> Vec<String> {
     let list = |state: TableState| {
         let of_state = tables.iter().filter(|table| table.state == state);
         let names: Vec<String> = of_state.map(|table| table.table.to_string()).collect();
@@ -203,8 +235,9 @@ fn reasons(lock: &Lock, tables: &[TableView], can_be_joined: bool) -> Vec<String
     if !lock.awaited.is_empty() {
         let count = lock.awaited.len();
         reasons.push(format!(
-            "The schemas of {count} tables are being read from the downstream."
+            "The schemas of {count} tables are being read from the downstream's checkpoint."
         ));
+        reasons.extend(failure.map(|why| format!("The checkpoint could not be read yet: {why}.")));
     } else if !can_be_joined {
         reasons.push("The schemas of the tables cannot be joined.".to_owned());
     }

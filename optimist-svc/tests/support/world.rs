@@ -1,6 +1,7 @@
 //! A world for the optimist's machine: a small etcd, a downstream checkpoint, leaders that come and go.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use dm_keyspace::LeaseId;
@@ -139,7 +140,7 @@ impl World {
 
     /// A leader that has seen nothing reads everything.
     pub(crate) fn start(&mut self) {
-        let mut machine = Optimist::reading_schemas();
+        let mut machine = Optimist::reading_schemas(Duration::from_secs(60));
         machine.load(&Snapshot {
             revision: self.etcd.revision,
             entries: self.etcd.keys.values().cloned().collect(),
@@ -181,11 +182,12 @@ impl World {
                 .tables
                 .into_iter()
                 .map(|table| (table.clone(), self.checkpoint.get(&table).cloned()));
-            leader.machine.input(Found {
+            let found = Found {
+                schemas: found.collect(),
                 task: wanted.task,
                 lock: wanted.lock,
-                schemas: found.collect(),
-            });
+            };
+            leader.machine.input(found.into());
         }
         let decisions = leader.machine.decide();
         let wanted: BTreeMap<Subject, Vec<Proposal>> = decisions
