@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tonic::{Code as Grpc, Request, Response, Status};
 
 /// A list of differing rows or of schemas may be long; more than this is a fault of the worker.
-const MOST_ANSWER_BYTES: usize = 64 << 20;
+pub(crate) const MOST_ANSWER_BYTES: usize = 64 << 20;
 
 /// The way to all workers. Clones share the limit.
 #[derive(Clone, Debug)]

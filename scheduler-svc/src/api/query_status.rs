@@ -1,5 +1,7 @@
 //! `QueryStatus`: what the workers say, one row for each that was asked, whether it answers or not.
 
+mod unsynced;
+
 use std::collections::BTreeSet;
 
 use dm_errors::{Code, DmError};
@@ -41,6 +43,7 @@ impl Api {
         rows.sort_by(|(a, x), (b, y)| (source_of(x), a).cmp(&(source_of(y), b)));
         let mut answers: Vec<pb::QueryStatusResponse> =
             rows.into_iter().map(|(_, answer)| answer).collect();
+        self.add_unsynced(&request.name, &mut answers).await;
         add_unasked(&mut answers, inquiry.subtasks);
         let value = pb::QueryStatusListResponse {
             result: true,

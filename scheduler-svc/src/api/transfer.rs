@@ -4,7 +4,7 @@ use dm_errors::DmError;
 use dm_keyspace::{SourceId, TaskName, WorkerName};
 use dm_proto::pb;
 use dm_proto::pb::sub_task_status::Status;
-use tracing::instrument;
+use tracing::{Instrument, instrument};
 
 use super::{Api, Failure};
 use crate::machine::BoundWorker;
@@ -23,25 +23,37 @@ impl Api {
         let id = SourceId::from(request.source);
         let to = WorkerName::from(request.worker);
         self.check_in_sync(&id, &to).await?;
-        let limit = self.max_txn_ops;
-        let source = id.clone();
-        let begun = self
-            .handle
-            .write(move |m| m.begin_transfer(&source, &to, limit))
-            .await?;
+        let (begun, mut undo) = self.begin_transfer(id.clone(), to).await?;
         if let Begun::Waiting { from, paused } = begun {
-            let mut undo = Undo::new(self.clone(), id.clone());
             self.wait_paused(&from, &paused).await?;
             let source = id.clone();
             self.handle
                 .write(move |m| m.complete_transfer(&source))
                 .await?;
-            undo.is_due = false;
         }
+        undo.is_due = false;
         Ok(pb::TransferSourceResponse {
             result: true,
             msg: String::new(),
         })
+    }
+
+    /// The first step, which is carried through although the caller leaves: only then it is known that there is
+    /// something to undo.
+    async fn begin_transfer(&self, id: SourceId, to: WorkerName) -> Result<(Begun, Undo), Failure> {
+        let api = self.clone();
+        let begin = async move {
+            let limit = api.max_txn_ops;
+            let source = id.clone();
+            let begun = api
+                .handle
+                .write(move |m| m.begin_transfer(&source, &to, limit))
+                .await?;
+            let is_due = matches!(begun, Begun::Waiting { .. });
+            Ok((begun, Undo { api, id, is_due }))
+        };
+        let begun = tokio::spawn(begin.in_current_span()).await;
+        begun.map_err(|_| Failure::from(tonic::Status::aborted("the service is stopping")))?
     }
 
     /// What runs must be replicating: a dump or a load cannot go on elsewhere.
@@ -108,13 +120,6 @@ struct Undo {
     api: Api,
     id: SourceId,
     is_due: bool,
-}
-
-impl Undo {
-    fn new(api: Api, id: SourceId) -> Self {
-        let is_due = true;
-        Self { api, id, is_due }
-    }
 }
 
 impl Drop for Undo {

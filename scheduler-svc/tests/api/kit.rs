@@ -1,6 +1,7 @@
 //! A cluster: etcd in memory, replicas of the service, and workers.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dm_keyspace::{
@@ -38,6 +39,7 @@ pub(crate) type Client = SchedulerClient<Channel>;
 pub(crate) struct Cluster {
     pub(crate) etcd: MemoryEtcd,
     pub(crate) client: SchedulerClient<Channel>,
+    addr: SocketAddr,
     replicas: Vec<DropGuard>,
 }
 
@@ -53,8 +55,14 @@ impl Cluster {
         Self {
             etcd,
             client: connect(addr).await,
+            addr,
             replicas: vec![replica],
         }
+    }
+
+    /// A client with a connection of its own to the first replica.
+    pub(crate) async fn another_client(&self) -> Client {
+        connect(self.addr).await
     }
 
     /// Adds a standby and returns a client of it.
@@ -249,7 +257,19 @@ pub(crate) fn subtask(task: &str, source: &str) -> SubtaskConfig {
 /// A worker that does nothing but read etcd when it is asked.
 pub(crate) struct Fake {
     pub(crate) addr: String,
+    mood: Arc<Mutex<Mood>>,
     _serving: DropGuard,
+}
+
+/// How a worker differs from what etcd tells it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Mood {
+    /// Its subtasks load dumped files; they do not replicate yet.
+    pub(crate) loads: bool,
+    /// Its subtasks run whatever they are told.
+    pub(crate) never_pauses: bool,
+    /// It lets no subtask be changed.
+    pub(crate) refuses_updates: bool,
 }
 
 impl Fake {
@@ -258,9 +278,11 @@ impl Fake {
         let addr = listener.local_addr().unwrap().to_string();
         let stop = CancellationToken::new();
         let until = stop.clone().cancelled_owned();
+        let mood = Arc::default();
         let service = WorkerServer::new(Obedient {
             name: name.to_owned(),
             etcd: etcd.clone(),
+            mood: Arc::clone(&mood),
         });
         let server = tonic::transport::Server::builder().add_service(service);
         tokio::spawn(async move {
@@ -270,14 +292,21 @@ impl Fake {
         });
         Self {
             addr,
+            mood,
             _serving: stop.drop_guard(),
         }
+    }
+
+    /// Sets how it behaves from now on.
+    pub(crate) fn behave(&self, mood: Mood) {
+        *self.mood.lock().unwrap() = mood;
     }
 }
 
 struct Obedient {
     name: String,
     etcd: MemoryEtcd,
+    mood: Arc<Mutex<Mood>>,
 }
 
 impl Obedient {
@@ -320,13 +349,22 @@ impl Obedient {
         let stages = self
             .etcd
             .dump(&SubtaskStageKey::prefix_of_source(&source.into()));
+        let mood = *self.mood.lock().unwrap();
         let status = |value: &[u8]| {
             let record = StageRecord::from_bytes(value).unwrap();
             let name = record.task.map(String::from).unwrap_or_default();
+            let status = match mood.loads {
+                true => pb::sub_task_status::Status::Load(pb::LoadStatus::default()),
+                false => pb::sub_task_status::Status::Sync(pb::SyncStatus::default()),
+            };
+            let stage = match mood.never_pauses {
+                true => Stage::Running,
+                false => record.expect,
+            };
             pb::SubTaskStatus {
                 name,
-                stage: record.expect.number(),
-                status: Some(pb::sub_task_status::Status::Sync(pb::SyncStatus::default())),
+                stage: stage.number(),
+                status: Some(status),
                 ..Default::default()
             }
         };
@@ -406,7 +444,12 @@ impl Worker for Obedient {
         &self,
         _: Request<pb::CheckSubtasksCanUpdateRequest>,
     ) -> Result<Response<pb::CheckSubtasksCanUpdateResponse>, Status> {
-        Err(Status::unimplemented("not asked in these tests"))
+        let refuses = self.mood.lock().unwrap().refuses_updates;
+        let msg = if refuses { "it is not the time" } else { "" };
+        Ok(Response::new(pb::CheckSubtasksCanUpdateResponse {
+            success: !refuses,
+            msg: msg.to_owned(),
+        }))
     }
 
     async fn get_worker_validator_status(

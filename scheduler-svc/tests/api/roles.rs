@@ -80,9 +80,21 @@ impl Pessimist for Asked {
 
     async fn show_ddl_locks(
         &self,
-        _: Request<pb::ShowDdlLocksRequest>,
+        request: Request<pb::ShowDdlLocksRequest>,
     ) -> Result<Response<pessimist::ShowDdlLocksResponse>, Status> {
-        Err(Status::unimplemented("not asked in these tests"))
+        let task = request.into_inner().task;
+        self.note(format!("locks {task}"));
+        let lock = pb::DdlLock {
+            id: format!("{task}-`shop`.`orders`"),
+            task,
+            synced: vec!["s2".into()],
+            unsynced: vec!["s1".into()],
+            ..Default::default()
+        };
+        Ok(Response::new(pessimist::ShowDdlLocksResponse {
+            locks: vec![lock],
+            ..Default::default()
+        }))
     }
 
     async fn unlock_ddl_lock(

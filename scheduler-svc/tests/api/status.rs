@@ -3,7 +3,8 @@
 use dm_keyspace::{StageRecord, SubtaskKey, SubtaskStageKey};
 use dm_proto::pb;
 
-use crate::kit::Cluster;
+use crate::kit::{Cluster, subtask};
+use crate::roles::Leaders;
 
 fn add_subtask(cluster: &Cluster, source: &str, task: &str) {
     cluster.etcd.put(
@@ -53,6 +54,67 @@ fn row(answer: &pb::QueryStatusResponse) -> String {
         status.worker,
         tasks.join(" ")
     )
+}
+
+#[tokio::test]
+async fn a_shard_group_that_only_others_have_met_is_shown_by_its_lock() {
+    let mut cluster = Cluster::start().await;
+    cluster.source("s1");
+    let _w1 = cluster.worker("w1").await;
+    cluster.bounds("w1-s1").await;
+    cluster.subtask("plain", "s1");
+    let key = SubtaskKey {
+        source: "s1".into(),
+        task: "merged".into(),
+    };
+    add_subtask(&cluster, "s1", "merged");
+    let mut config = subtask("merged", "s1");
+    config.shard_mode = "pessimistic".into();
+    cluster.etcd.put(key.encode(), config.to_toml().unwrap());
+    // Nobody coordinates: the answer goes without.
+    let known = || async {
+        let mut client = cluster.client.clone();
+        let request = pb::QueryStatusListRequest {
+            name: "merged".into(),
+            ..Default::default()
+        };
+        groups(client.query_status(request).await.ok()?.get_ref())
+    };
+    let first = dm_testkit::wait_for(crate::kit::LIMIT, "the subtask", known);
+    assert!(first.await.unwrap().is_empty());
+    let leaders = Leaders::start(&cluster.etcd).await;
+    let shown = dm_testkit::wait_for(crate::kit::LIMIT, "the group", || {
+        let mut client = cluster.client.clone();
+        async move {
+            let request = pb::QueryStatusListRequest {
+                name: "merged".into(),
+                ..Default::default()
+            };
+            let answer = client.query_status(request).await.ok()?.into_inner();
+            groups(&answer)?.pop()
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(shown.target, "`shop`.`orders`");
+    assert_eq!(
+        shown.unsynced,
+        ["this DM-worker doesn't receive any shard DDL of this group"]
+    );
+    // Nobody is asked about tasks without shards.
+    let asked = leaders.asked().len();
+    let plain = query(&mut cluster, "plain", &[]).await;
+    assert!(groups(&plain).unwrap().is_empty());
+    assert_eq!(leaders.asked().len(), asked);
+}
+
+/// The groups of the first subtask, if there is one.
+fn groups(answer: &pb::QueryStatusListResponse) -> Option<Vec<pb::ShardingGroup>> {
+    let status = answer.sources.first()?.sub_task_status.first()?;
+    match status.status.clone()? {
+        pb::sub_task_status::Status::Sync(sync) => Some(sync.unresolved_groups),
+        _ => None,
+    }
 }
 
 #[tokio::test]
