@@ -12,6 +12,7 @@
 //! | 28 | resigning twice | `dm-replica`: `resigning_twice_moves_the_lead_once`; here with an eviction |
 //! | 38 | deposed leader, write in flight | `dm-replica`: `deposed_leader_that_has_not_noticed_cannot_commit` |
 //! | 43, 44 | keys of the old layout | also the machine's own tests, `machine/tests.rs` |
+//! | 52 | a list of masters | `dmctl`: `the_first_address_that_connects_is_used`, `a_master_that_went_away_is_replaced_by_the_next` |
 //!
 //! Not here, since they are about what this service does not have:
 //!
@@ -23,7 +24,7 @@
 //! | 57, 58 | joining an embedded etcd: members register under a lease, there is nothing to join and no 38040 |
 //! | 59 | quorum of an embedded etcd: it is etcd's own, which stands outside |
 //!
-//! Not covered: 51 (the OpenAPI proxy: there is no OpenAPI; of the JSON gateway there are members and leadership, `gateway`) and 52 (a list of masters is a matter of `dmctl`).
+//! Not covered: 51 (the OpenAPI proxy: there is no OpenAPI; of the JSON gateway there are members and leadership, `gateway`).
 //!
 //! Told apart from DM on purpose: `OperateLeader` concerns the leaders of all four roles and not the member
 //! that is asked (21, 23, 24, 27 are tested by name through `dm.election.v1`), and a member that was stopped is no member any
