@@ -1,31 +1,44 @@
-//! Keys that are just there: tasks of ten sources of which nine wait at a DDL, so that every lock is incomplete and
-//! nothing is to be done about it. Half of the keys are subtasks, half are infos.
+//! Keys that are just there: tasks of some sources of which all but one wait at a DDL, so that every lock is incomplete and
+//! nothing is to be done about it.
 
 use dm_keyspace::pessimism::Info;
 use dm_store::{KeyRange, Revision};
 
 use crate::{Error, Result, World};
 
-/// Sources of each task.
-const MEMBERS: usize = 10;
-/// Keys of a whole task: a subtask for each source, an info for all but the last.
-const KEYS: usize = 2 * MEMBERS - 1;
-
 /// Fills etcd up.
 #[derive(Debug)]
 pub struct Ballast {
     world: World,
+    /// Sources of each task.
+    members: usize,
     keys: usize,
 }
 
 impl Ballast {
-    /// None yet.
+    /// No keys yet. The more sources a task has, the more of them are infos: less than half, and a third if there are two.
     #[must_use]
-    pub fn new(world: &World) -> Self {
+    pub fn new(world: &World, members: usize) -> Self {
         Self {
             world: world.clone(),
+            members,
             keys: 0,
         }
+    }
+
+    /// Keys of a whole task: a subtask for each source, an info for all but the last.
+    fn keys_of_a_task(&self) -> usize {
+        2 * self.members - 1
+    }
+
+    /// Adds locks until `total` of this ballast are pending.
+    ///
+    /// # Errors
+    /// When etcd refuses one.
+    pub async fn pend(&mut self, total: usize) -> Result<()> {
+        let keys = total * self.keys_of_a_task();
+        self.add(keys.saturating_sub(self.keys)).await?;
+        Ok(())
     }
 
     /// Adds keys until there are `total` under `/dm-`, whoever put the others; gives the revision after which all are
@@ -42,24 +55,28 @@ impl Ballast {
                 "etcd holds {found} keys already, which is more than {total}"
             ))
         })?;
-        let world = &self.world;
-        let added = (self.keys..self.keys + missing).map(|number| record(world, number));
-        let last = world.load(added).await?;
-        self.keys += missing;
-        Ok(last.max(present.revision))
+        Ok(self.add(missing).await?.max(present.revision))
     }
-}
 
-/// The record with this number; a task begins with its subtasks, so that no prefix of the whole completes a lock.
-fn record(world: &World, number: usize) -> (String, Vec<u8>) {
-    let (task, at) = (world.run().task("ballast", number / KEYS), number % KEYS);
-    let source = world.run().idle_source(at % MEMBERS);
-    if at < MEMBERS {
-        return world.subtask(&source, &task);
+    async fn add(&mut self, missing: usize) -> Result<Revision> {
+        let numbers = self.keys..self.keys + missing;
+        let records: Vec<_> = numbers.map(|number| self.record(number)).collect();
+        self.keys += missing;
+        self.world.load(records).await
     }
-    let ddls = vec!["ALTER TABLE `bench`.`t` ADD COLUMN `c` BIGINT".to_owned()];
-    let info = Info::new(task, source, "bench", "t", ddls);
-    (info.key().encode(), info.to_bytes())
+
+    /// The record with this number; a task begins with its subtasks, so that no prefix of the whole completes a lock.
+    fn record(&self, number: usize) -> (String, Vec<u8>) {
+        let (run, keys) = (self.world.run(), self.keys_of_a_task());
+        let (task, at) = (run.task("ballast", number / keys), number % keys);
+        let source = run.idle_source(at % self.members);
+        if at < self.members {
+            return self.world.subtask(&source, &task);
+        }
+        let ddls = vec!["ALTER TABLE `bench`.`t` ADD COLUMN `c` BIGINT".to_owned()];
+        let info = Info::new(task, source, "bench", "t", ddls);
+        (info.key().encode(), info.to_bytes())
+    }
 }
 
 #[cfg(test)]
@@ -76,17 +93,18 @@ mod tests {
         let world = World::new(Run::new("b"), vec!["127.0.0.1:1".to_owned()], None)
             .await
             .unwrap();
+        let ballast = Ballast::new(&world, 10);
         let (mut subtasks, mut infos) = (BTreeSet::new(), BTreeSet::new());
-        for number in 0..KEYS {
-            match Key::parse(record(&world, number).0.as_bytes()).unwrap() {
+        for number in 0..19 {
+            match Key::parse(ballast.record(number).0.as_bytes()).unwrap() {
                 Key::Subtask(key) => assert!(subtasks.insert(key.source)),
                 Key::PessimismInfo(key) => assert!(infos.insert(key.source)),
                 other => panic!("{other:?}"),
             }
             assert!(infos.len() < subtasks.len());
         }
-        assert_eq!((subtasks.len(), infos.len()), (MEMBERS, MEMBERS - 1));
-        let (next, _) = record(&world, KEYS);
+        assert_eq!((subtasks.len(), infos.len()), (10, 9));
+        let (next, _) = ballast.record(19);
         let Key::Subtask(key) = Key::parse(next.as_bytes()).unwrap() else {
             panic!("{next}")
         };

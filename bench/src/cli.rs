@@ -38,6 +38,34 @@ pub enum Command {
     /// Start etcd and the services of this project, and measure them
     #[command(name = "self")]
     Own(Own),
+    /// As `self`, but what concerns the scheduler
+    Scheduler(Own),
+    /// As `self`, but what concerns the pessimist
+    Pessimist(Own),
+}
+
+impl Command {
+    /// What is to be started.
+    #[must_use]
+    pub fn own(&self) -> &Own {
+        match self {
+            Self::Own(own) | Self::Scheduler(own) | Self::Pessimist(own) => own,
+        }
+    }
+
+    /// The parts of this command.
+    fn parts(&self) -> &'static [Part] {
+        match self {
+            Self::Own(_) => Part::value_variants(),
+            Self::Scheduler(_) => &[Part::Placement],
+            Self::Pessimist(_) => &[
+                Part::Latency,
+                Part::Throughput,
+                Part::Pending,
+                Part::Takeover,
+            ],
+        }
+    }
 }
 
 /// A master that runs already.
@@ -84,6 +112,8 @@ pub enum Part {
     Latency,
     /// DDLs per second.
     Throughput,
+    /// DDLs per second while other locks wait.
+    Pending,
     /// Takeover and memory, by keys in etcd.
     Takeover,
     /// Sources on workers, by their number; of services that bench has started only.
@@ -108,6 +138,9 @@ pub struct Amount {
     /// Numbers of keys in etcd [default: 100,10000,100000, quick: 100,10000]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub keys: Vec<usize>,
+    /// Numbers of locks that wait [default: 1,100,10000, quick: 1,100]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub locks: Vec<usize>,
     /// Exit with code 3 when an aim is missed
     #[arg(long)]
     pub strict: bool,
@@ -118,16 +151,23 @@ impl Cli {
     #[must_use]
     pub fn amount(&self) -> &Amount {
         match &self.command {
-            Some(Command::Own(own)) => &own.amount,
+            Some(command) => &command.own().amount,
             None => &self.amount,
         }
+    }
+
+    /// What to measure, in figures.
+    #[must_use]
+    pub fn plan(&self) -> Plan {
+        let all = Part::value_variants();
+        let parts = self.command.as_ref().map_or(all, Command::parts);
+        self.amount().plan(parts)
     }
 }
 
 impl Amount {
-    /// In figures, sizes in ascending order.
-    #[must_use]
-    pub fn plan(&self) -> Plan {
+    /// In figures, of these parts, sizes in ascending order.
+    fn plan(&self, parts: &[Part]) -> Plan {
         let or = |given: &[usize], full: &[usize], quick: &[usize]| {
             let default = if self.quick { quick } else { full };
             let mut chosen = if given.is_empty() {
@@ -139,7 +179,8 @@ impl Amount {
             chosen.dedup();
             chosen
         };
-        let measures = |part| self.only.is_empty() || self.only.contains(&part);
+        let measures =
+            |part| parts.contains(&part) && (self.only.is_empty() || self.only.contains(&part));
         let of = |part, sizes: Vec<usize>| if measures(part) { sizes } else { Vec::new() };
         let samples = self.samples.unwrap_or(if self.quick { 200 } else { 2_000 });
         Plan {
@@ -148,6 +189,7 @@ impl Amount {
                 Part::Throughput,
                 or(&self.sources, &[10, 100, 1_000], &[10, 100]),
             ),
+            pending: of(Part::Pending, or(&self.locks, &[1, 100, 10_000], &[1, 100])),
             operations: if self.quick { 1_000 } else { 10_000 },
             keys: of(
                 Part::Takeover,
@@ -234,7 +276,7 @@ mod tests {
                 pid: 7
             }]
         );
-        assert_eq!(cli.amount().plan().samples, 200);
+        assert_eq!(cli.plan().samples, 200);
     }
 
     #[test]
@@ -248,11 +290,21 @@ mod tests {
     #[test]
     fn amounts_after_the_command_count() {
         let cli = parsed(&["self", "--keys", "10000,100", "--only=takeover"]);
-        let plan = cli.amount().plan();
+        let plan = cli.plan();
         assert_eq!(
             (plan.samples, plan.sources, plan.keys),
             (0, vec![], vec![100, 10_000])
         );
+    }
+
+    #[test]
+    fn a_service_by_its_name_is_measured_alone() {
+        let plan = parsed(&["scheduler", "--sources=50"]).plan();
+        assert_eq!((plan.samples, plan.sources), (0, vec![]));
+        assert_eq!((plan.pending, plan.placements), (vec![], vec![50]));
+        let plan = parsed(&["pessimist", "--quick", "--only=pending"]).plan();
+        assert_eq!((plan.samples, plan.pending), (0, vec![1, 100]));
+        assert_eq!((plan.keys, plan.placements), (vec![], vec![]));
     }
 
     #[test]

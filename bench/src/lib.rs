@@ -6,6 +6,7 @@
 //! | [`worker`] | simulated workers: they register, keep alive, take bounds, report shard DDLs and do as they are told |
 //! | [`latency`] | info put -> operation put, beside the bare round trip of [`bare`], sample by sample in turn |
 //! | [`throughput`] | shard DDLs per second, by number of sources |
+//! | [`pending`] | the same while other locks wait, by their number |
 //! | [`takeover`] | how long a shard DDL waits when the leader resigns or is killed, by number of keys in etcd |
 //! | [`placement`] | sources on workers, by their number |
 //! | [`memory`], [`cpu`] | resident memory by number of keys in etcd; processor time by DDL |
@@ -27,6 +28,7 @@ pub mod latency;
 pub mod leader;
 pub mod memory;
 pub mod names;
+pub mod pending;
 pub mod placement;
 pub mod report;
 pub mod suite;

@@ -1,7 +1,7 @@
 //! Which scenario runs when: small ones first, and those that fill etcd on a cluster that is still empty.
 
 use crate::ballast::Ballast;
-use crate::cli::{Cli, Command, External};
+use crate::cli::{Cli, External};
 use crate::cluster::{Cluster, Wanted};
 use crate::cpu::Watched;
 use crate::names::Run;
@@ -10,7 +10,10 @@ use crate::report::Report;
 use crate::takeover::{self, Scene, Way};
 use crate::throughput::{self, Load, Shape};
 use crate::worker::Fleet;
-use crate::{Error, Result, World, facts, latency, memory};
+use crate::{Error, Result, World, facts, latency, memory, pending};
+
+/// Sources of each task whose keys are just there: nearly half of the keys are infos.
+const BALLAST_MEMBERS: usize = 10;
 
 /// How much of what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +22,8 @@ pub struct Plan {
     pub samples: usize,
     /// Numbers of sources, ascending.
     pub sources: Vec<usize>,
+    /// Numbers of locks that wait meanwhile, ascending.
+    pub pending: Vec<usize>,
     /// About so many operations per throughput measurement.
     pub operations: usize,
     /// Numbers of keys, ascending.
@@ -50,12 +55,15 @@ impl Plan {
 /// # Errors
 /// At the first wrong answer; there are no figures then.
 pub async fn run(cli: &Cli, interrupted: impl Future<Output = ()>) -> Result<Report> {
-    let plan = cli.amount().plan();
+    let plan = cli.plan();
     match (&cli.command, &cli.external) {
-        (Some(Command::Own(own)), _) => unless(interrupted, of_own(&own.wanted()?, &plan)).await,
+        (Some(command), _) => {
+            let wanted = command.own().wanted()?;
+            unless(interrupted, of_own(&wanted, &plan)).await
+        }
         (None, Some(external)) => of_external(external, &plan, interrupted).await,
         (None, None) => Err(Error::Usage(
-            "give --master-addr and --etcd, or the command `self`".to_owned(),
+            "give --master-addr and --etcd, or a command such as `self`".to_owned(),
         )),
     }
 }
@@ -76,6 +84,11 @@ async fn of_own(wanted: &Wanted, plan: &Plan) -> Result<Report> {
     if plan.loads() {
         let mut subject = Subject::own(wanted, &mut report).await?;
         let measured = by_load(&mut subject, plan, &mut report).await;
+        measured.inspect_err(|_| subject.say_last_words())?;
+    }
+    if !plan.pending.is_empty() {
+        let mut subject = Subject::own(wanted, &mut report).await?;
+        let measured = by_locks(&mut subject, plan, &mut report).await;
         measured.inspect_err(|_| subject.say_last_words())?;
     }
     if plan.fills() {
@@ -110,6 +123,9 @@ async fn of_external(
         }
         if plan.loads() {
             by_load(&mut subject, plan, &mut report).await?;
+        }
+        if !plan.pending.is_empty() {
+            by_locks(&mut subject, plan, &mut report).await?;
         }
         Ok(())
     };
@@ -217,6 +233,7 @@ async fn by_load(subject: &mut Subject, plan: &Plan, report: &mut Report) -> Res
                 shape,
                 warm: timed / 10 + 1,
                 timed,
+                series: 0,
             };
             let sources = &fleet.sources()[..count];
             let measured = throughput::measure(world, sources, load, &processes).await?;
@@ -230,13 +247,22 @@ async fn by_load(subject: &mut Subject, plan: &Plan, report: &mut Report) -> Res
     fleet.leave().await
 }
 
+/// Throughput with more and more locks that wait.
+async fn by_locks(subject: &mut Subject, plan: &Plan, report: &mut Report) -> Result<()> {
+    let processes = subject.processes();
+    let world = &subject.world;
+    let measured = pending::measure(world, &plan.pending, plan.operations, &processes).await?;
+    report.tables.push(pending::table(&measured));
+    Ok(())
+}
+
 /// Memory and takeovers with more and more keys.
 async fn by_size(subject: &mut Subject, plan: &Plan, report: &mut Report) -> Result<()> {
     let mut fleet = Fleet::new(&subject.world);
     fleet.grow(2).await?;
     let mut scene = Scene::new(&subject.world, fleet.sources()).await?;
     scene.warm_up().await?;
-    let mut ballast = Ballast::new(&subject.world);
+    let mut ballast = Ballast::new(&subject.world, BALLAST_MEMBERS);
     let (mut takeovers, mut memories) = (Vec::new(), Vec::new());
     for &keys in &plan.keys {
         tracing::info!(keys, "loading keys");

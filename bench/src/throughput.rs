@@ -53,6 +53,8 @@ pub struct Load {
     pub warm: usize,
     /// Rounds of every lock that are timed.
     pub timed: usize,
+    /// Tells the tasks of several measurements of the same sources apart.
+    pub series: usize,
 }
 
 /// What was measured for one number of sources.
@@ -74,6 +76,12 @@ impl Throughput {
     /// Times that a source was told something.
     fn operations(&self) -> usize {
         self.ddls * self.shape.width(self.sources)
+    }
+
+    /// Processor time of all services for one of them, if it was observed.
+    #[must_use]
+    pub fn service_cost(&self) -> Option<Duration> {
+        cost(self.cpu.services, self.operations())
     }
 }
 
@@ -121,7 +129,7 @@ async fn start(
     barrier: &Arc<Barrier>,
 ) -> Result<JoinSet<Result<()>>> {
     let sources: usize = locks.iter().map(|lock| lock.len()).sum();
-    let scenario = format!("{}{sources}", load.shape.tag());
+    let scenario = format!("{}{sources}s{}", load.shape.tag(), load.series);
     let mut runs = JoinSet::new();
     for (number, lock) in locks.iter().enumerate() {
         let task = world.run().task(&scenario, number);
@@ -213,17 +221,23 @@ pub fn table(measured: &[Throughput]) -> Table {
             time_cell(one.elapsed),
             rate_cell(one.ddls, one.elapsed),
             rate_cell(operations, one.elapsed),
-            cost_cell(one.cpu.services, operations),
-            cost_cell(one.cpu.etcd, operations),
+            cost_cell(one.service_cost()),
+            cost_cell(cost(one.cpu.etcd, operations)),
         ]);
     }
     table.note("An operation is what one source is told in one DDL; it costs etcd four changes: info, operation, done, delete. The processor time is that of all replicas together.");
     table
 }
 
-fn cost_cell(cpu: Duration, operations: usize) -> String {
+fn cost(cpu: Duration, operations: usize) -> Option<Duration> {
     match u32::try_from(operations) {
-        Ok(operations) if operations > 0 && !cpu.is_zero() => time_cell(cpu / operations),
-        _ => "-".to_owned(),
+        Ok(operations) if operations > 0 && !cpu.is_zero() => Some(cpu / operations),
+        _ => None,
     }
+}
+
+/// A cost, or a dash.
+#[must_use]
+pub fn cost_cell(cost: Option<Duration>) -> String {
+    cost.map_or_else(|| "-".to_owned(), time_cell)
 }

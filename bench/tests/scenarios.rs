@@ -70,6 +70,7 @@ async fn a_right_master_is_measured() {
             shape,
             warm: 1,
             timed: 5,
+            series: 0,
         };
         let measured = throughput::measure(&world, &sources, load, &[])
             .await
