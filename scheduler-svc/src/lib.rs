@@ -45,7 +45,7 @@ pub async fn serve(settings: Settings<Limits>, ctx: Context) -> Result<(), BoxEr
     ctx.serve(replica.app.grpc(SchedulerServer::new(api))).await
 }
 
-/// What `/status` shows of the folded state: counts, and the records that cannot be used.
+/// What `/status` shows of the folded state: counts, conflicts, and the records that cannot be used.
 #[must_use]
 pub fn summary(scheduler: &Scheduler) -> serde_json::Value {
     let faults = scheduler
@@ -57,6 +57,7 @@ pub fn summary(scheduler: &Scheduler) -> serde_json::Value {
         "bound-sources": scheduler.bound_sources().count(),
         "waiting-sources": scheduler.waiting_sources(),
         "subtasks": scheduler.subtasks().count(),
+        "conflicts": scheduler.conflicts().collect::<Vec<_>>(),
         "faults": faults.collect::<Vec<_>>(),
     })
 }

@@ -66,6 +66,24 @@ impl Scheduler {
         Some(registered.addr.clone())
     }
 
+    /// What keeps workers from sources whose dumped files they have, in words for operators.
+    pub fn conflicts(&self) -> impl Iterator<Item = String> {
+        self.workers.iter().flat_map(move |(name, worker)| {
+            let relay = worker.relay.as_ref();
+            let hindered = move |(id, task): &&(SourceId, TaskName)| {
+                let is_live = self.subtask_of(id, task).is_some_and(|s| s.config.is_some());
+                is_live && relay.is_some_and(|relay| relay != id)
+            };
+            worker.loads.iter().filter(hindered).map(move |(id, task)| {
+                let relay = relay.map_or("", SourceId::as_str);
+                format!(
+                    "worker {name} has dumped files of source {id} for task {task}, which it cannot serve while it \
+                     pulls the relay log of {relay}"
+                )
+            })
+        })
+    }
+
     /// Tasks that have subtasks, by name.
     pub fn task_names(&self) -> impl Iterator<Item = &TaskName> {
         self.tasks

@@ -59,7 +59,8 @@ fn rows(answer: &pb::OperateSourceResponse) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_source_is_created_completed_from_its_server_bound_shown_and_stopped() {
+async fn case_67_a_source_is_created_completed_from_its_server_bound_shown_and_stopped_up_to_an_unknown_one()
+ {
     let db = database("source").await;
     let mut cluster = Cluster::start().await;
     let unbound = operate(&mut cluster, create(vec![config("s0", &db)], "")).await;

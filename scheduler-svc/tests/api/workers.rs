@@ -116,6 +116,38 @@ async fn a_standby_answers_for_the_leader_and_takes_over_from_it() {
 }
 
 #[tokio::test]
+async fn case_115_a_worker_that_hangs_holds_up_nothing_but_its_own_answer() {
+    let mut cluster = Cluster::start().await;
+    // Connections are accepted by the kernel, and nobody reads them.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    cluster.register("w1", &silent.local_addr().unwrap().to_string());
+    cluster.online("w1");
+    cluster.source("s1");
+    cluster.bounds("w1-s1").await;
+    for name in ["w2", "w3"] {
+        cluster.register(name, "127.0.0.1:1");
+        cluster.online(name);
+    }
+    cluster.source("s2");
+    cluster.bounds("w1-s1 w2-s2").await;
+    let mut asking = cluster.another_client().await;
+    let asked = tokio::spawn(async move {
+        let request = pb::QueryStatusListRequest {
+            sources: vec!["s1".into()],
+            ..Default::default()
+        };
+        asking.query_status(request).await
+    });
+    let called = tokio::time::timeout(crate::kit::LIMIT, silent.accept()).await;
+    let _held = called.unwrap().unwrap();
+    cluster.offline("w2");
+    cluster.bounds("w1-s1 w3-s2").await;
+    assert!(!asked.is_finished(), "the worker has answered");
+    assert_eq!(workers(&mut cluster).await.len(), 3);
+    asked.abort();
+}
+
+#[tokio::test]
 async fn a_thousand_sources_are_bound_to_a_thousand_workers() {
     let cluster = Cluster::start().await;
     for n in 0..1_000 {

@@ -1,20 +1,11 @@
 //! Plans made on a state that has changed since do not apply.
 
 use super::world::*;
-use dm_replica::Plan;
-
-fn proposal<T>(plan: Result<Plan<T>, dm_errors::DmError>) -> dm_replica::Proposal {
-    match plan.map_err(|e| e.to_string()) {
-        Ok(Plan::Commit(proposal, _)) => proposal,
-        Ok(Plan::Done(_)) => panic!("nothing is planned"),
-        Err(e) => panic!("{e}"),
-    }
-}
 
 #[test]
 fn case_116_of_two_requests_for_the_same_source_one_succeeds() {
     let mut world = World::default();
-    let add = || proposal(world.machine.add_sources(&[source("s1", false)], None));
+    let add = || planned(world.machine.add_sources(&[source("s1", false)], None));
     let (first, second) = (add(), add());
     assert!(world.store.commit(&first));
     assert!(!world.store.commit(&second));
@@ -26,8 +17,8 @@ fn a_task_start_and_the_removal_of_its_source_exclude_each_other() {
         let mut world = World::with_workers(&["w1"]);
         world.add(&["s1"]).unwrap();
         world.settle();
-        let start = proposal(world.machine.start_task(&new_task("t", &["s1"])));
-        let remove = proposal(world.machine.remove_source(&"s1".into()));
+        let start = planned(world.machine.start_task(&new_task("t", &["s1"])));
+        let remove = planned(world.machine.remove_source(&"s1".into()));
         let (first, second) = if start_first {
             (start, remove)
         } else {
@@ -71,8 +62,8 @@ fn a_stage_change_does_not_bring_a_stopped_task_back() {
     world.settle();
     world.start("t", &["s1"]).unwrap();
     let sources = ids(&["s1"]);
-    let stop = proposal(world.machine.remove_subtasks(&"t".into(), &sources));
-    let pause = proposal(world.machine.set_stage(
+    let stop = planned(world.machine.remove_subtasks(&"t".into(), &sources));
+    let pause = planned(world.machine.set_stage(
         crate::machine::request::SubtaskStage::Paused,
         &"t".into(),
         &sources,

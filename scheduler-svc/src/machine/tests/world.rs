@@ -362,3 +362,12 @@ pub(super) fn bound(worker: &str, source: &str) -> Vec<u8> {
 pub(super) fn code<T>(outcome: Result<T, DmError>) -> u32 {
     outcome.err().map_or(0, |e| e.code().number())
 }
+
+/// What a request would commit.
+pub(super) fn planned<T>(plan: Result<Plan<T>, dm_errors::DmError>) -> Proposal {
+    match plan {
+        Ok(Plan::Commit(proposal, _)) => proposal,
+        Ok(Plan::Done(_)) => panic!("nothing is planned"),
+        Err(e) => panic!("{e}"),
+    }
+}
