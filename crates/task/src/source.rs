@@ -140,6 +140,7 @@ impl SourceConfig {
         own.settle();
         own.verify_flavor(&origin)?;
         own.verify(&origin)?;
+        own.verify_filters(&origin)?;
         Ok(own)
     }
 

@@ -4,6 +4,7 @@ mod adjust;
 mod expression;
 mod instance;
 mod read;
+pub(crate) mod rules;
 mod show;
 mod split;
 mod timezone;

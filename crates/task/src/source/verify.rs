@@ -5,6 +5,7 @@ use dm_errors::{Class, Code, DmError};
 use super::SourceConfig;
 use crate::duration::GoDuration;
 use crate::origin::Origin;
+use crate::task::rules::{EVENTS, check_events};
 
 /// The longest source id: it becomes part of column values and file names.
 pub(crate) const MAX_SOURCE_ID: usize = 32;
@@ -31,6 +32,14 @@ impl SourceConfig {
             return Err(origin.at("flavor", "allowed are mysql and mariadb", error));
         }
         Ok(())
+    }
+
+    /// Event filters of a file. DM takes bad ones, and fails when a subtask of the source begins; a record of etcd is taken
+    /// with any, since a Go master may have written it.
+    pub(super) fn verify_filters(&self, origin: &Origin) -> Result<(), DmError> {
+        let rules = self.filters.as_deref().unwrap_or_default();
+        check_events(rules, self.case_sensitive)
+            .map_err(|error| origin.at("filters", EVENTS, error))
     }
 
     fn verify_id(&self, origin: &Origin) -> Result<(), DmError> {

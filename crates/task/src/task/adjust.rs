@@ -52,7 +52,9 @@ impl TaskConfig {
         }
         self.check_unused()?;
         let zone = "a name such as Asia/Shanghai or an offset such as +08:00 is allowed";
-        timezone::verify(&self.timezone).map_err(|error| self.origin.at("timezone", zone, error))
+        timezone::verify(&self.timezone)
+            .map_err(|error| self.origin.at("timezone", zone, error))?;
+        self.check_rules()
     }
 
     fn fail<T>(
