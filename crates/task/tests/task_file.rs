@@ -253,7 +253,7 @@ const MISTAKES: &[(&str, &str, Code, &str)] = &[
         "mysql-01\n",
         "mysql-01\n    route-rules: [r1]\nroutes: {r1: {schema-pattern: a*b, target-schema: b}}\n",
         Code::CONFIG_GEN_TABLE_ROUTER,
-        "task.yaml: line 5: key `mysql-instances[0]`: the subtask of this source cannot run (pattern a*b not valid: `*` is allowed only as the last character)",
+        "task.yaml: line 7: key `routes.r1`: schema-pattern and target-schema are required; names with `*` at the end, `?`, `[a-z]` and `[!a-z]` are allowed, and regular expressions after `~` (pattern a*b not valid: `*` is allowed only as the last character)",
     ),
     (
         "  - source-id: mysql-01\n",
