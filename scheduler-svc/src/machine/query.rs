@@ -66,21 +66,30 @@ impl Scheduler {
         Some(registered.addr.clone())
     }
 
-    /// What keeps workers from sources whose dumped files they have, in words for operators.
+    /// What keeps workers from sources that they are told to serve, in words for operators.
     pub fn conflicts(&self) -> impl Iterator<Item = String> {
-        self.workers.iter().flat_map(move |(name, worker)| {
-            let relay = worker.relay.as_ref();
+        let relaying = self
+            .workers
+            .iter()
+            .filter_map(|(name, worker)| Some((name, worker, worker.relay.as_ref()?)));
+        relaying.flat_map(move |(name, worker, relay)| {
+            let is_known = self.sources.get(relay).is_some_and(|s| s.config.is_some());
+            let unknown = (!is_known).then(|| {
+                format!("worker {name} is told to pull the relay log of {relay}, which is no source")
+            });
             let hindered = move |(id, task): &&(SourceId, TaskName)| {
-                let is_live = self.subtask_of(id, task).is_some_and(|s| s.config.is_some());
-                is_live && relay.is_some_and(|relay| relay != id)
+                id != relay
+                    && self
+                        .subtask_of(id, task)
+                        .is_some_and(|s| s.config.is_some())
             };
-            worker.loads.iter().filter(hindered).map(move |(id, task)| {
-                let relay = relay.map_or("", SourceId::as_str);
+            let files = worker.loads.iter().filter(hindered);
+            unknown.into_iter().chain(files.map(move |(id, task)| {
                 format!(
                     "worker {name} has dumped files of source {id} for task {task}, which it cannot serve while it \
                      pulls the relay log of {relay}"
                 )
-            })
+            }))
         })
     }
 

@@ -83,6 +83,20 @@ fn case_15_files_of_one_source_and_relay_of_another_are_told_and_stop_nothing() 
 }
 
 #[test]
+fn a_worker_told_to_relay_for_a_source_that_is_gone_is_told_and_served_nothing() {
+    let mut world = World::with_workers(&["w1", "w2"]);
+    world.relay("w1", "gone");
+    world.add(&["s1"]).unwrap();
+    world.settle();
+    assert_eq!(world.bounds(), "w2-s1");
+    let told: Vec<String> = world.machine.conflicts().collect();
+    assert_eq!(
+        told,
+        ["worker w1 is told to pull the relay log of gone, which is no source"]
+    );
+}
+
+#[test]
 fn case_18_a_validator_that_another_leader_removed_is_not_enabled() {
     let mut world = World::with_workers(&["w1"]);
     world.add(&["s1"]).unwrap();
