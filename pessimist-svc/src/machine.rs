@@ -19,14 +19,19 @@ mod fold;
 mod requests;
 mod round;
 mod steps;
+mod tally;
+mod touch;
 mod unlock;
 mod view;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::time::Duration;
 
-use dm_keyspace::TaskName;
+use dm_keyspace::{SourceId, TaskName};
 use dm_replica::{Decision, Machine, Subject};
 use dm_store::{Batch, Event, Revision, Snapshot};
 
@@ -37,6 +42,8 @@ pub use view::{LockStates, LockView, SourceState, SourceView};
 
 use evidence::Task;
 use round::Scene;
+use steps::Writer;
+use touch::Touch;
 use unlock::{Outcomes, Unlock};
 
 /// Times that an operator may set.
@@ -86,6 +93,10 @@ impl LockKey {
     fn subject(&self) -> Subject {
         Subject(format!("{}/{}", self.task, self.id))
     }
+
+    fn subject_of(&self, source: &SourceId) -> Subject {
+        Subject(format!("{}/{}@{source}", self.task, self.id))
+    }
 }
 
 /// All pessimistic locks, as one replica sees them.
@@ -102,12 +113,14 @@ pub struct Pessimist {
     now: Option<Duration>,
     unlocking: BTreeSet<LockKey>,
     /// Changed since the last revision was settled.
-    touched: BTreeSet<LockKey>,
+    touched: BTreeMap<LockKey, Touch>,
     resourced: BTreeSet<TaskName>,
     /// Requests to unlock that went away in this revision.
     withdrawn: BTreeMap<LockKey, Unlock>,
     /// Changed since the last decision.
-    dirty: BTreeSet<LockKey>,
+    dirty: BTreeMap<LockKey, Touch>,
+    /// Sources that something was decided for which they have not been seen to be told.
+    ordered: BTreeMap<LockKey, BTreeSet<SourceId>>,
 }
 
 impl Pessimist {
@@ -143,17 +156,43 @@ impl Pessimist {
         self.tasks.get(task).is_some_and(Task::is_running)
     }
 
-    fn decision(&self, key: &LockKey) -> Decision {
+    /// What the lock calls for, and which sources are to skip: a subject each, since many are told at once and each of them
+    /// moves on by itself. Who is to execute is the lock's own matter: the loop never has two orders of one subject under way.
+    fn decide_lock(&mut self, key: &LockKey, due: Touch, decisions: &mut Vec<Decision>) {
         let scene = self
             .tasks
             .get(&key.task)
             .and_then(|task| Scene::of(task, &key.id));
-        let proposals = scene
-            .map(|scene| steps::steps(&scene, key, self.loaded))
-            .unwrap_or_default();
-        Decision {
+        let writer = scene
+            .as_ref()
+            .map(|scene| Writer::new(scene, key, self.loaded));
+        decisions.push(Decision {
             subject: key.subject(),
-            proposals,
+            proposals: writer.as_ref().map(Writer::of_lock).unwrap_or_default(),
+        });
+        let mut ordered = self.ordered.remove(key).unwrap_or_default();
+        let concerned = match due {
+            Touch::Sources(sources) => sources,
+            Touch::Whole => {
+                let told = writer.as_ref().map(Writer::skipping).unwrap_or_default();
+                told.union(&ordered).cloned().collect()
+            }
+        };
+        for source in concerned {
+            let order = writer.as_ref().and_then(|writer| writer.of_source(&source));
+            let was_ordered = match order {
+                Some(_) => !ordered.insert(source.clone()),
+                None => ordered.remove(&source),
+            };
+            if was_ordered || order.is_some() {
+                decisions.push(Decision {
+                    subject: key.subject_of(&source),
+                    proposals: order.into_iter().collect(),
+                });
+            }
+        }
+        if !ordered.is_empty() {
+            self.ordered.insert(key.clone(), ordered);
         }
     }
 }
@@ -169,7 +208,8 @@ impl Machine for Pessimist {
                 id: id.clone(),
             })
         });
-        self.dirty.extend(known.collect::<Vec<_>>());
+        let known: Vec<_> = known.map(|key| (key, Touch::Whole)).collect();
+        self.dirty.extend(known);
         self.tasks.clear();
         self.faults.clear();
         self.unlocking.clear();
@@ -211,28 +251,23 @@ impl Machine for Pessimist {
             else {
                 continue;
             };
-            let Some(scene) = Scene::of(task, &key.id) else {
+            let Some(lock) = task.locks.get_mut(&key.id) else {
                 continue;
             };
-            let has_changed = unlock.advance(
-                &scene,
-                scene.lock.round.as_ref(),
-                self.now,
-                self.limits.unlock_wait,
-            );
-            if let Some(lock) = task.locks.get_mut(&key.id) {
-                lock.unlock = Some(unlock);
-            }
+            let has_changed =
+                unlock.advance(lock.round.as_ref(), self.now, self.limits.unlock_wait);
+            lock.unlock = Some(unlock);
             if has_changed {
-                self.dirty.insert(key);
+                self.dirty.insert(key, Touch::Whole);
             }
         }
     }
 
     fn decide(&mut self) -> Vec<Decision> {
-        std::mem::take(&mut self.dirty)
-            .iter()
-            .map(|key| self.decision(key))
-            .collect()
+        let mut decisions = Vec::new();
+        for (key, due) in std::mem::take(&mut self.dirty) {
+            self.decide_lock(&key, due, &mut decisions);
+        }
+        decisions
     }
 }

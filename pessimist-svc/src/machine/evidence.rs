@@ -99,7 +99,14 @@ impl Task {
                 },
             );
         }
+        // An operation counts as long as its source has not gone on.
+        touched.extend(self.lock_of_operation(source));
         touched
+    }
+
+    fn lock_of_operation(&self, source: &SourceId) -> Option<String> {
+        let answered = self.operations.get(source)?;
+        Some(answered.operation.as_ref()?.id.clone())
     }
 
     /// The operation of a source changed (`None` inside: it does not decode), or is gone. Answers the locks that it touches.

@@ -1,16 +1,16 @@
 //! From events to evidence, and from evidence to rounds. Folding never fails: what cannot be read becomes a named fault.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use dm_keyspace::pessimism::{Info, InfoKey, Operation, OperationKey};
-use dm_keyspace::{SubtaskKey, TaskName};
+use dm_keyspace::{SourceId, SubtaskKey, TaskName};
 use dm_store::{Event, KeyValue, Revision};
 
 use super::evidence::Task;
-use super::round::Scene;
+use super::round::{Phase, Round, Scene};
 use super::unlock::{self, Order, Unlock, UnlockOutcome};
-use super::{Fault, LockKey, Pessimist};
+use super::{Fault, LockKey, Pessimist, Touch};
 
 impl Pessimist {
     /// Takes one event in; what it touches is derived at the end of its revision.
@@ -44,7 +44,7 @@ impl Pessimist {
         });
         let loaded = self.loaded;
         let touched = self.task(&key.task).set_info(&key.source, info, loaded);
-        self.touch(&key.task, touched);
+        self.touch(&key.task, touched, &key.source);
     }
 
     fn fold_operation(&mut self, event: &Event, is_load: bool) {
@@ -67,7 +67,7 @@ impl Pessimist {
         let touched = self
             .task(&key.task)
             .set_operation(&key.source, operation, is_load);
-        self.touch(&key.task, touched);
+        self.touch(&key.task, touched, &key.source);
     }
 
     fn fold_subtask(&mut self, event: &Event) {
@@ -113,7 +113,7 @@ impl Pessimist {
                     .extend(unlock.map(|unlock| (key.clone(), unlock)));
             }
         }
-        self.touched.insert(key);
+        self.touched.insert(key, Touch::Whole);
     }
 
     /// The outcome of decoding, or none and a fault in the state.
@@ -147,11 +147,12 @@ impl Pessimist {
         self.tasks.entry(name.clone()).or_default()
     }
 
-    fn touch(&mut self, task: &TaskName, ids: Vec<String>) {
-        self.touched.extend(ids.into_iter().map(|id| LockKey {
-            task: task.clone(),
-            id,
-        }));
+    fn touch(&mut self, task: &TaskName, ids: Vec<String>, source: &SourceId) {
+        for id in ids {
+            let task = task.clone();
+            let touch = self.touched.entry(LockKey { task, id }).or_default();
+            touch.add(source);
+        }
     }
 
     /// The end of a revision: what it touched is derived anew.
@@ -161,14 +162,17 @@ impl Pessimist {
                 continue;
             };
             task.sources_changed();
-            let ids = task.locks.keys().cloned().collect();
-            self.touch(&name, ids);
+            let keys = task.locks.keys().map(|id| LockKey {
+                task: name.clone(),
+                id: id.clone(),
+            });
+            self.touched.extend(keys.map(|key| (key, Touch::Whole)));
         }
         let mut tasks = BTreeSet::new();
-        for key in std::mem::take(&mut self.touched) {
-            self.settle_lock(&key, revision);
+        for (key, touch) in std::mem::take(&mut self.touched) {
+            let due = self.settle_lock(&key, touch, revision);
             tasks.insert(key.task.clone());
-            self.dirty.insert(key);
+            self.dirty.entry(key).or_default().join(due);
         }
         for task in tasks {
             if self.tasks.get(&task).is_some_and(Task::is_empty) {
@@ -177,40 +181,43 @@ impl Pessimist {
         }
     }
 
-    fn settle_lock(&mut self, key: &LockKey, revision: Revision) {
+    /// Derives the lock anew, and answers what is to be decided anew: for the touched sources, or for all when the lock itself
+    /// has changed.
+    fn settle_lock(&mut self, key: &LockKey, touch: Touch, revision: Revision) -> Touch {
         let withdrawn = self.withdrawn.remove(key);
         let now = self.now.unwrap_or_default();
         let Some(task) = self.tasks.get_mut(&key.task) else {
-            return;
+            return Touch::Whole;
         };
         let Some(lock) = task.locks.get_mut(&key.id) else {
-            return;
+            return Touch::Whole;
         };
-        let (previous, mut unlock) = (lock.round.take(), lock.unlock.take());
+        let (mut previous, mut unlock) = (lock.round.take(), lock.unlock.take());
         let unfinished = withdrawn
             .as_ref()
             .map(|unlock| unlock.unfinished(previous.as_ref()))
             .unwrap_or_default();
         let had_begun = previous.as_ref().is_some_and(|round| round.has_begun);
+        let stood = Standing::of(previous.as_ref(), unlock.as_ref());
         let Some(scene) = Scene::of(task, &key.id) else {
-            return;
+            return Touch::Whole;
         };
-        let mut round = scene.next_round(previous, now);
+        let gone_on = match &touch {
+            Touch::Sources(sources) => scene.round_after(&mut previous, sources),
+            Touch::Whole => None,
+        };
+        let (mut round, looked_at) = match gone_on {
+            Some(round) => (Some(round), touch),
+            None => (scene.next_round(previous, now), Touch::Whole),
+        };
         if had_begun && round.as_ref().is_none_or(|round| !round.has_begun) {
             self.counts.ended_rounds += 1;
         }
         if let Some(round) = &mut round {
-            let mismatched = scene.mismatched(round);
-            for (source, at) in &mismatched {
-                if round.rejected.get(source) != Some(at) {
-                    self.counts.rejected_infos += 1;
-                    tracing::warn!(lock = key.id, %source, "statements differ from those of the lock");
-                }
-            }
-            round.rejected = mismatched;
+            self.counts.rejected_infos += round.reject(key, &looked_at);
         }
         if let Some(unlock) = &mut unlock {
-            unlock.advance(&scene, round.as_ref(), self.now, self.limits.unlock_wait);
+            unlock.advance(round.as_ref(), self.now, self.limits.unlock_wait);
         }
         if let Some(unlock) = withdrawn {
             let is_kept =
@@ -221,12 +228,77 @@ impl Pessimist {
             };
             self.outcomes.add(key.clone(), revision, outcome);
         }
+        let stands = Standing::of(round.as_ref(), unlock.as_ref());
         if let Some(lock) = task.locks.get_mut(&key.id) {
             (lock.round, lock.unlock) = (round, unlock);
             if lock.is_gone() {
                 task.locks.remove(&key.id);
             }
         }
+        match stood == stands {
+            true => looked_at,
+            false => Touch::Whole,
+        }
+    }
+}
+
+/// What all sources of a lock are told depends on.
+#[derive(PartialEq, Eq)]
+struct Standing {
+    phase: Option<Phase>,
+    owner: Option<SourceId>,
+    ddls: Vec<String>,
+    unlock: Option<(unlock::Step, Revision)>,
+}
+
+impl Standing {
+    fn of(round: Option<&Round>, unlock: Option<&Unlock>) -> Self {
+        Self {
+            phase: round.map(|round| round.phase),
+            owner: round.map(|round| round.owner.clone()),
+            ddls: round.map(|round| round.ddls.clone()).unwrap_or_default(),
+            unlock: unlock.map(|unlock| (unlock.step, unlock.revision)),
+        }
+    }
+}
+
+impl Round {
+    /// Brings the list of those that wait with other statements up to date. Answers how many are new in it.
+    fn reject(&mut self, key: &LockKey, looked_at: &Touch) -> u64 {
+        let is_new = |(source, at): &(&SourceId, &Revision),
+                      before: &BTreeMap<SourceId, Revision>| {
+            let is_new = before.get(*source) != Some(*at);
+            if is_new {
+                tracing::warn!(lock = key.id, %source, "statements differ from those of the lock");
+            }
+            is_new
+        };
+        let mismatched = &self.tally.mismatched;
+        let new = match looked_at {
+            _ if self.phase == Phase::Resolved => {
+                self.rejected.clear();
+                return 0;
+            }
+            Touch::Whole => {
+                let new = mismatched.iter().filter(|one| is_new(one, &self.rejected));
+                let new = new.count();
+                self.rejected.clone_from(mismatched);
+                new
+            }
+            Touch::Sources(sources) => {
+                let mut new = 0;
+                for source in sources {
+                    let Some(at) = mismatched.get(source) else {
+                        self.rejected.remove(source);
+                        continue;
+                    };
+                    new += usize::from(is_new(&(source, at), &self.rejected));
+                    self.rejected.insert(source.clone(), *at);
+                }
+                new
+            }
+        };
+        new as u64
     }
 }
 

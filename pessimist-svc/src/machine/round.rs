@@ -21,6 +21,7 @@ use dm_keyspace::pessimism::Operation;
 use dm_store::Revision;
 
 use super::evidence::{Answered, Reported, Task, same_ddls};
+use super::tally::{Tally, first_with};
 use super::unlock::Unlock;
 
 /// One lock of a task: where to look for its evidence, and what it is doing.
@@ -73,15 +74,14 @@ pub(crate) struct Round {
     /// Trace of the first report.
     pub(crate) trace: Option<String>,
     pub(crate) first_seen: Duration,
+    /// The evidence of all sources about these statements.
+    pub(crate) tally: Tally,
 }
 
 impl Round {
+    /// Whether all members have reported; nobody else is among those that have.
     pub(crate) fn is_synced(&self) -> bool {
-        !self.members.is_empty()
-            && self
-                .members
-                .iter()
-                .all(|member| self.reported.contains(member))
+        !self.members.is_empty() && self.members.len() == self.reported.len()
     }
 
     pub(crate) fn unsynced(&self) -> impl Iterator<Item = &SourceId> {
@@ -120,15 +120,18 @@ impl<'a> Scene<'a> {
 
     /// The operation that `source` has in this round, if it counts.
     pub(crate) fn operation(&self, source: &SourceId, ddls: &[String]) -> Option<&'a Operation> {
+        self.operation_of_lock(source)
+            .filter(|o| same_ddls(o.ddls(), ddls))
+    }
+
+    /// The operation that `source` has of this lock, if it counts.
+    pub(crate) fn operation_of_lock(&self, source: &SourceId) -> Option<&'a Operation> {
         let answered = self
             .task
             .operations
             .get(source)
             .filter(|answered| !answered.by_stranger)?;
-        answered
-            .operation
-            .as_ref()
-            .filter(|o| o.id == self.id && same_ddls(o.ddls(), ddls))
+        answered.operation.as_ref().filter(|o| o.id == self.id)
     }
 
     pub(crate) fn is_done(&self, source: &SourceId, ddls: &[String]) -> bool {
@@ -143,47 +146,12 @@ impl<'a> Scene<'a> {
             .any(|source| self.operation(source, ddls).is_some())
     }
 
-    /// Whether an operation of this round is done, or may still be: its source has not gone on to other statements.
-    fn is_alive(&self, ddls: &[String]) -> bool {
-        let has_gone_on =
-            |source| self.task.infos.contains_key(source) && self.waiting(source, ddls).is_none();
-        let is_alive = |source| {
-            self.operation(source, ddls)
-                .is_some_and(|o| o.done || !has_gone_on(source))
-        };
-        self.lock.operations.iter().any(is_alive)
-    }
-
     /// Told to execute, not done yet, still waiting for it, and still a source of the task.
     fn is_executing(&self, source: &SourceId, ddls: &[String]) -> bool {
         let is_told = self
             .operation(source, ddls)
             .is_some_and(|o| o.exec && !o.done);
         is_told && self.present().contains(source) && self.waiting(source, ddls).is_some()
-    }
-
-    /// A source that has executed the statements; `preferred` if it is one.
-    pub(crate) fn executed_by(
-        &self,
-        ddls: &[String],
-        preferred: &SourceId,
-    ) -> Option<&'a SourceId> {
-        self.first_with(preferred, |source| {
-            self.operation(source, ddls)
-                .is_some_and(|o| o.exec && o.done)
-        })
-    }
-
-    fn first_with(
-        &self,
-        preferred: &SourceId,
-        holds: impl Fn(&SourceId) -> bool,
-    ) -> Option<&'a SourceId> {
-        self.lock
-            .operations
-            .get(preferred)
-            .filter(|s| holds(s))
-            .or_else(|| self.lock.operations.iter().find(|s| holds(s)))
     }
 
     /// Operations of this lock that count, by statements.
@@ -248,7 +216,11 @@ impl<'a> Scene<'a> {
 
     /// Sources whose operations belong to rounds that are over, apart from the present one.
     pub(crate) fn left_over(&self) -> Vec<&'a SourceId> {
-        let present = self.lock.round.as_ref().filter(|round| round.has_begun);
+        let round = self.lock.round.as_ref();
+        if round.is_some_and(|round| !round.tally.has_left_over(round.has_begun)) {
+            return Vec::new();
+        }
+        let present = round.filter(|round| round.has_begun);
         self.groups()
             .into_iter()
             .filter(|group| {
@@ -260,7 +232,7 @@ impl<'a> Scene<'a> {
     }
 
     /// The sources that a new round needs: those of the task; for a task that was never seen running, those that report.
-    fn present(&self) -> &'a BTreeSet<SourceId> {
+    pub(crate) fn present(&self) -> &'a BTreeSet<SourceId> {
         if self.task.members.is_empty() {
             &self.lock.infos
         } else {
@@ -268,17 +240,74 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// The round that the evidence shows now.
+    /// The round that the evidence shows now, all of it looked at.
     pub(crate) fn next_round(&self, previous: Option<Round>, now: Duration) -> Option<Round> {
-        let goes_on = previous
-            .as_ref()
-            .is_some_and(|round| round.has_begun && self.is_alive(&round.ddls));
-        let mut round = if goes_on {
-            previous?
-        } else {
-            self.new_round(previous, now)?
+        let mut round = self.same_round(previous, now)?;
+        round.tally = Tally::of(self, &round.ddls);
+        round.done.clear();
+        for source in self.lock.infos.union(&self.lock.operations) {
+            self.count(&mut round, source);
+        }
+        if self.task.is_running() {
+            let Round { members, done, .. } = &mut round;
+            members.retain(|source| self.task.sources.contains(source) || done.contains(source));
+        }
+        let Round {
+            members, reported, ..
+        } = &mut round;
+        reported.retain(|source| members.contains(source));
+        let mut round = self.conclude(round)?;
+        if round.trace.is_none() {
+            round.trace = self.trace_of_anybody(&round);
+        }
+        Some(round)
+    }
+
+    /// The previous round while it goes on, else the next one, not yet counted.
+    fn same_round(&self, previous: Option<Round>, now: Duration) -> Option<Round> {
+        match previous {
+            Some(round) if round.has_begun && !Tally::of(self, &round.ddls).alive.is_empty() => {
+                Some(round)
+            }
+            previous => self.new_round(previous, now),
+        }
+    }
+
+    /// The round that the evidence shows now, if nothing but that of some sources has changed. None when all of it has to be
+    /// looked at: a round begins or ends, or the first to report is another one.
+    pub(crate) fn round_after(
+        &self,
+        previous: &mut Option<Round>,
+        touched: &BTreeSet<SourceId>,
+    ) -> Option<Round> {
+        let mut round = previous
+            .take_if(|round| round.phase != Phase::Resolved && !self.task.members.is_empty())?;
+        for source in touched {
+            round.tally.sort(self, &round.ddls, source);
+        }
+        let tally = &round.tally;
+        let goes_on = match round.has_begun {
+            true => !tally.alive.is_empty(),
+            false => {
+                tally.answered.is_empty()
+                    && tally.strays.is_empty()
+                    && tally
+                        .first()
+                        .is_some_and(|first| tally.waiting.contains(first))
+            }
         };
-        self.count(&mut round);
+        if !goes_on {
+            *previous = Some(round);
+            return None;
+        }
+        for source in touched {
+            self.count(&mut round, source);
+        }
+        self.conclude(round)
+    }
+
+    /// What follows for the round from who is a member, has reported and is done.
+    fn conclude(&self, mut round: Round) -> Option<Round> {
         round.owner = self.owner(&round)?;
         round.phase = self.phase(&round);
         if round.trace.is_none() {
@@ -317,6 +346,7 @@ impl<'a> Scene<'a> {
             has_begun: lead.is_some(),
             trace: None,
             first_seen: now,
+            tally: Tally::default(),
             ddls,
         };
         Some(match kept {
@@ -342,70 +372,71 @@ impl<'a> Scene<'a> {
         waiting.min_by_key(|reported| reported.since)
     }
 
-    /// Who belongs to the round, who has reported, who is done.
-    fn count(&self, round: &mut Round) {
-        let present = self.present();
-        round.done.clear();
-        for source in self.lock.infos.union(&self.lock.operations) {
-            let is_done = self.is_done(source, &round.ddls);
-            // A source that was done before it left is still proof; one that waited is not.
-            let counts = is_done
-                || (present.contains(source) && self.waiting(source, &round.ddls).is_some());
-            if counts {
-                round.members.insert(source.clone());
-                round.reported.insert(source.clone());
-            }
-            if is_done {
-                round.done.insert(source.clone());
-            }
+    /// Whether a source belongs to the round, has reported, is done.
+    fn count(&self, round: &mut Round, source: &SourceId) {
+        let is_done = round.tally.answered.contains(source) && !round.tally.undone.contains(source);
+        let is_waiting = round.tally.waiting.contains(source) && self.present().contains(source);
+        // A source that was done before it left is still proof; one that waited is not.
+        if is_done || is_waiting {
+            round.members.insert(source.clone());
+            round.reported.insert(source.clone());
+        } else if !round.has_begun {
+            round.reported.remove(source);
         }
-        if self.task.is_running() {
-            let Round { members, done, .. } = round;
-            members.retain(|source| self.task.sources.contains(source) || done.contains(source));
+        if is_done {
+            round.done.insert(source.clone());
+        } else {
+            round.done.remove(source);
         }
-        let Round {
-            members, reported, ..
-        } = round;
-        reported.retain(|source| members.contains(source));
+        let has_left = self.task.is_running() && !self.task.sources.contains(source);
+        if has_left && !is_done {
+            round.members.remove(source);
+            round.reported.remove(source);
+        }
     }
 
     fn owner(&self, round: &Round) -> Option<SourceId> {
-        let ddls = &round.ddls;
-        let executed = || self.executed_by(ddls, &round.owner);
+        let tally = &round.tally;
+        let executed = || first_with(&tally.executed, &round.owner);
         // Who was told to execute has done so, or will: nobody else may be told.
-        let executing = || self.first_with(&round.owner, |source| self.is_executing(source, ddls));
+        let executing = || first_with(&tally.executing, &round.owner);
         let kept = || round.reported.get(&round.owner).filter(|_| round.has_begun);
-        let waits = |source: &SourceId| {
-            round.members.contains(source) && self.waiting(source, ddls).is_some()
-        };
-        let smallest = || self.lock.infos.iter().find(|source| waits(source));
+        let waits =
+            |source: &SourceId| round.members.contains(source) && tally.waiting.contains(source);
+        let smallest = || tally.waiting.iter().find(|source| waits(source));
         let found = if round.is_synced() {
             executed().or_else(executing).or_else(kept)
         } else {
             executed().or_else(kept).or_else(executing)
         };
         let next = match round.has_begun {
-            true => found.or_else(smallest).cloned(),
-            false => found
-                .cloned()
-                .or_else(|| self.first_waiting(waits).map(|r| r.info.source.clone())),
+            true => found.or_else(smallest),
+            false => found.or_else(|| tally.first_of(waits)),
         };
-        next.or_else(|| round.members.first().cloned())
+        next.or_else(|| round.members.first()).cloned()
     }
 
     fn phase(&self, round: &Round) -> Phase {
+        let tally = &round.tally;
         let is_known = !self.task.members.is_empty();
-        let is_all_done = !round.members.is_empty() && round.members.is_subset(&round.done);
+        // Nobody is done who is no member.
+        let is_all_done = !round.members.is_empty() && round.members.len() == round.done.len();
         // Deleted in several transactions, the operations no longer show that all were done.
         let is_being_deleted = round.phase == Phase::Resolved
             && round
                 .members
                 .iter()
-                .any(|m| !round.done.contains(m) && self.waiting(m, &round.ddls).is_none());
-        let is_over = || round.has_begun && self.is_left_over(&round.ddls);
+                .any(|m| !round.done.contains(m) && !tally.waiting.contains(m));
+        let is_over = || {
+            let mut waiting = tally.waiting.iter();
+            round.has_begun
+                && tally.undone.is_empty()
+                && !waiting.any(|source| self.task.sources.contains(source))
+                && self.is_left_over(&round.ddls)
+        };
         if is_all_done || is_being_deleted || is_over() {
             Phase::Resolved
-        } else if self.executed_by(&round.ddls, &round.owner).is_some() {
+        } else if !tally.executed.is_empty() {
             Phase::OthersSkipping
         } else if is_known && round.is_synced() {
             Phase::OwnerExecuting
@@ -414,36 +445,28 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// The trace of the owner's report; after a load perhaps that of its operation, or of another report.
+    /// The trace of the owner's report; after a load perhaps that of its operation.
     fn trace(&self, round: &Round) -> Option<String> {
-        let of_info = |source: &SourceId| {
-            self.waiting(source, &round.ddls)
-                .and_then(|r| r.info.traceparent.clone())
-        };
-        let of_operation = |source: &SourceId| {
-            self.operation(source, &round.ddls)
-                .and_then(|o| o.traceparent.clone())
-        };
-        of_info(&round.owner)
-            .or_else(|| of_operation(&round.owner))
-            .or_else(|| self.lock.operations.iter().find_map(of_operation))
-            .or_else(|| round.members.iter().find_map(of_info))
+        let owner = &round.owner;
+        self.trace_of_info(round, owner)
+            .or_else(|| self.trace_of_operation(round, owner))
     }
 
-    /// Sources of the task that wait for this lock with other statements than the round's.
-    pub(crate) fn mismatched(&self, round: &Round) -> BTreeMap<SourceId, Revision> {
-        if round.phase == Phase::Resolved {
-            return BTreeMap::new();
-        }
-        let waiting = self
-            .lock
-            .infos
-            .iter()
-            .filter(|source| self.present().contains(*source));
-        waiting
-            .filter_map(|source| self.task.infos.get(source))
-            .filter(|r| !same_ddls(r.info.ddls(), &round.ddls))
-            .map(|r| (r.info.source.clone(), r.revision))
-            .collect()
+    fn trace_of_anybody(&self, round: &Round) -> Option<String> {
+        let mut answered = round.tally.answered.iter();
+        let mut members = round.members.iter();
+        answered
+            .find_map(|source| self.trace_of_operation(round, source))
+            .or_else(|| members.find_map(|source| self.trace_of_info(round, source)))
+    }
+
+    fn trace_of_info(&self, round: &Round, source: &SourceId) -> Option<String> {
+        let reported = self.waiting(source, &round.ddls)?;
+        reported.info.traceparent.clone()
+    }
+
+    fn trace_of_operation(&self, round: &Round, source: &SourceId) -> Option<String> {
+        let operation = self.operation(source, &round.ddls)?;
+        operation.traceparent.clone()
     }
 }

@@ -1,5 +1,7 @@
 //! What a lock calls for: operations to put, records to delete. Each write is guarded by the revisions that it was decided on.
 
+use std::collections::BTreeSet;
+
 use dm_keyspace::pessimism::{InfoKey, Operation, OperationKey};
 use dm_keyspace::{SourceId, TaskName};
 use dm_replica::Proposal;
@@ -12,60 +14,80 @@ use super::{LockKey, evidence::Answered};
 /// Keys deleted in one transaction at most; etcd takes 128 operations, and the loop adds its fence.
 const DELETES_PER_PROPOSAL: usize = 100;
 
-/// Everything that the lock calls for now. `loaded` is the revision of the snapshot: an answer from before
-/// it is given again once, in case nobody heard it.
-pub(crate) fn steps(scene: &Scene<'_>, key: &LockKey, loaded: Revision) -> Vec<Proposal> {
-    let writer = Writer {
-        scene,
-        task: &key.task,
-        loaded,
-    };
-    let mut proposals = writer.delete_left_over();
-    match (&scene.lock.unlock, &scene.lock.round) {
-        (Some(unlock), round) => writer.unlock(&mut proposals, key, unlock, round.as_ref()),
-        (None, Some(round)) => writer.go_on(&mut proposals, round),
-        (None, None) => {}
-    }
-    proposals
-}
-
-struct Writer<'a> {
+/// Writes down what a lock calls for now.
+pub(crate) struct Writer<'a> {
     scene: &'a Scene<'a>,
+    key: &'a LockKey,
     task: &'a TaskName,
+    /// Revision of the snapshot.
     loaded: Revision,
 }
 
-impl Writer<'_> {
-    fn go_on(&self, proposals: &mut Vec<Proposal>, round: &Round) {
-        match round.phase {
-            Phase::Collecting => {}
-            // A stopped task executes nothing; what is over may be tidied up.
-            Phase::OwnerExecuting | Phase::OthersSkipping if !self.scene.task.is_running() => {}
-            Phase::OwnerExecuting => {
-                proposals.extend(self.tell(round, &round.owner, true, self.loaded))
-            }
-            Phase::OthersSkipping => self.skip(proposals, round, self.loaded),
-            Phase::Resolved => proposals.extend(self.resolve(round)),
+impl<'a> Writer<'a> {
+    pub(crate) fn new(scene: &'a Scene<'a>, key: &'a LockKey, loaded: Revision) -> Self {
+        Self {
+            scene,
+            key,
+            task: &key.task,
+            loaded,
         }
     }
 
-    fn skip(&self, proposals: &mut Vec<Proposal>, round: &Round, stale: Revision) {
-        proposals.extend(
-            round
-                .members
-                .iter()
-                .filter_map(|source| self.tell(round, source, false, stale)),
-        );
+    /// What is done for the lock as a whole, one after the other: the order to execute, so that no two of them are ever under
+    /// way, and the deletions.
+    pub(crate) fn of_lock(&self) -> Vec<Proposal> {
+        let lock = self.scene.lock;
+        let mut proposals = self.delete_left_over();
+        match (&lock.unlock, &lock.round) {
+            (Some(unlock), round) => self.unlock(&mut proposals, unlock, round.as_ref()),
+            (None, Some(round)) => match round.phase {
+                // A stopped task executes nothing; what is over may be tidied up.
+                Phase::OwnerExecuting if self.scene.task.is_running() => {
+                    proposals.extend(self.tell(round, &round.owner, true));
+                }
+                Phase::Resolved => proposals.extend(self.resolve(round)),
+                Phase::Collecting | Phase::OwnerExecuting | Phase::OthersSkipping => {}
+            },
+            (None, None) => {}
+        }
+        proposals
+    }
+
+    /// Sources that are told to skip now, unless they know it.
+    pub(crate) fn skipping(&self) -> BTreeSet<SourceId> {
+        let round = self.scene.lock.round.as_ref();
+        let waiting = round.into_iter().flat_map(|round| &round.tally.waiting);
+        waiting
+            .filter(|source| self.skips(source).is_some())
+            .cloned()
+            .collect()
+    }
+
+    /// The order to skip, if it is time for that and the source does not know it.
+    pub(crate) fn of_source(&self, source: &SourceId) -> Option<Proposal> {
+        self.tell(self.skips(source)?, source, false)
+    }
+
+    /// The round that the source is to skip now, if any.
+    fn skips(&self, source: &SourceId) -> Option<&'a Round> {
+        let lock = self.scene.lock;
+        let round = lock.round.as_ref()?;
+        let is_time = match &lock.unlock {
+            Some(unlock) => {
+                unlock.is_for(Some(round))
+                    && unlock.step == Step::Skipping
+                    && *source != unlock.order.owner
+            }
+            None => round.phase == Phase::OthersSkipping && self.scene.task.is_running(),
+        };
+        (is_time && round.members.contains(source)).then_some(round)
     }
 
     /// Tells a source what to do, if it waits for exactly this round and has not been told since it said so.
-    fn tell(
-        &self,
-        round: &Round,
-        source: &SourceId,
-        exec: bool,
-        stale: Revision,
-    ) -> Option<Proposal> {
+    fn tell(&self, round: &Round, source: &SourceId, exec: bool) -> Option<Proposal> {
+        // An answer from before is given again once, in case nobody heard it.
+        let unlock = self.scene.lock.unlock.as_ref();
+        let stale = unlock.map_or(self.loaded, |unlock| self.loaded.max(unlock.revision));
         let reported = self
             .scene
             .waiting(source, &round.ddls)
@@ -135,27 +157,13 @@ impl Writer<'_> {
         )
     }
 
-    fn unlock(
-        &self,
-        proposals: &mut Vec<Proposal>,
-        key: &LockKey,
-        unlock: &Unlock,
-        round: Option<&Round>,
-    ) {
-        let stale = self.loaded.max(unlock.revision);
-        let request = (unlock::encode(key), unlock.revision);
+    fn unlock(&self, proposals: &mut Vec<Proposal>, unlock: &Unlock, round: Option<&Round>) {
+        let request = (unlock::encode(self.key), unlock.revision);
         match (unlock.step, round.filter(|_| unlock.is_for(round))) {
             (Step::Executing, Some(round)) => {
-                proposals.extend(self.tell(round, &unlock.order.owner, true, stale))
+                proposals.extend(self.tell(round, &unlock.order.owner, true));
             }
-            (Step::Skipping, Some(round)) => {
-                let others = round
-                    .members
-                    .iter()
-                    .filter(|source| **source != unlock.order.owner);
-                proposals
-                    .extend(others.filter_map(|source| self.tell(round, source, false, stale)));
-            }
+            (Step::Skipping, Some(_)) => {}
             (Step::Removing, Some(round)) => {
                 let mut keys = self.records_of(unlock, round);
                 keys.push(request);
@@ -166,7 +174,7 @@ impl Writer<'_> {
                 proposals.append(&mut removal);
             }
             (_, None) | (Step::GivingUp, _) => {
-                proposals.append(&mut self.delete("end_unlock", vec![request], None))
+                proposals.append(&mut self.delete("end_unlock", vec![request], None));
             }
         }
     }

@@ -19,7 +19,7 @@ use dm_keyspace::{SourceId, TaskName};
 use dm_store::Revision;
 use serde_json::{Value, json};
 
-use super::round::{Round, Scene};
+use super::round::Round;
 use super::{LockKey, evidence::same_ddls};
 
 /// What an operator asks for.
@@ -165,14 +165,13 @@ impl Unlock {
     /// Goes as far as evidence and time allow. Answers whether the step changed.
     pub(crate) fn advance(
         &mut self,
-        scene: &Scene<'_>,
         round: Option<&Round>,
         now: Option<Duration>,
         limit: Duration,
     ) -> bool {
         let before = self.step;
         loop {
-            let next = self.next(scene, round, now, limit);
+            let next = self.next(round, now, limit);
             if next == self.step {
                 return self.step != before;
             }
@@ -181,13 +180,7 @@ impl Unlock {
         }
     }
 
-    fn next(
-        &mut self,
-        scene: &Scene<'_>,
-        round: Option<&Round>,
-        now: Option<Duration>,
-        limit: Duration,
-    ) -> Step {
+    fn next(&mut self, round: Option<&Round>, now: Option<Duration>, limit: Duration) -> Step {
         let Some(round) = round.filter(|_| self.is_for(round)) else {
             return if self.step == Step::GivingUp {
                 Step::GivingUp
@@ -208,9 +201,7 @@ impl Unlock {
             .zip(begun)
             .is_some_and(|(now, begun)| now.saturating_sub(begun) >= limit);
         match self.step {
-            Step::Executing if scene.executed_by(&round.ddls, &self.order.owner).is_some() => {
-                Step::Skipping
-            }
+            Step::Executing if !round.tally.executed.is_empty() => Step::Skipping,
             Step::Executing if is_late && self.order.force => Step::Skipping,
             Step::Executing if is_late => Step::GivingUp,
             Step::Skipping if is_late || others.is_subset(&round.done) => Step::Removing,
