@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::connection::text;
+use super::holder;
 use crate::binlog::position::{Location, Position};
 use crate::error::{Error, Result, downstream};
 use crate::names::{TableName, quoted};
@@ -111,13 +112,12 @@ impl Records {
         let state = self.state();
         let source = text(&self.source);
         let what = || downstream("claim the subtask's checkpoint");
+        // Without a lock, so that one who comes too late ends nobody's connection.
+        let seen: Option<String> = conn.query_first(self.epoch()).await.map_err(what())?;
+        next_epoch(seen.as_deref(), bound_revision).map_err(|mine| Error::Fenced { mine })?;
+        holder::hold(conn, &format!("{state} {source}")).await?;
         conn.query_drop("BEGIN").await.map_err(what())?;
-        let held: Option<String> = conn
-            .query_first(format!(
-                "SELECT source_table_id FROM {state} WHERE source_id = {source} AND target_table_id = '#epoch' FOR UPDATE"
-            ))
-            .await
-            .map_err(what())?;
+        let held: Option<String> = conn.query_first(self.fence()).await.map_err(what())?;
         let epoch = match next_epoch(held.as_deref(), bound_revision) {
             Ok(epoch) => epoch,
             Err(mine) => {
@@ -141,8 +141,12 @@ impl Records {
 
     /// Locks the fence for the transaction and answers the epoch in it.
     pub fn fence(&self) -> String {
+        format!("{} FOR UPDATE", self.epoch())
+    }
+
+    fn epoch(&self) -> String {
         format!(
-            "SELECT source_table_id FROM {} WHERE source_id = {} AND target_table_id = '#epoch' FOR UPDATE",
+            "SELECT source_table_id FROM {} WHERE source_id = {} AND target_table_id = '#epoch'",
             self.state(),
             text(&self.source)
         )
