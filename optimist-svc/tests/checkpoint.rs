@@ -5,8 +5,6 @@
 #[path = "support/service.rs"]
 mod service;
 
-use std::path::PathBuf;
-
 use dm_keyspace::SubtaskKey;
 use dm_keyspace::optimism::{ConflictStage, SourceTables, SourceTablesKey, Tables};
 use dm_proto::optimist::optimist_client::OptimistClient;
@@ -29,10 +27,7 @@ const ADD: &str = "ALTER TABLE `foo`.`bar` ADD COLUMN `c` DATETIME";
 
 /// A MariaDB whose checkpoint of task `t1` says that the table of `s2` has a column already.
 async fn downstream() -> MariaDb {
-    let options = Options {
-        template: Some(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("mariadb-template/data")),
-        ..Options::new(1)
-    };
+    let options = Options::sharing(env!("CARGO_TARGET_TMPDIR"), 1);
     let server = MariaDb::start_temp("downstream", options).await.unwrap();
     let structure = json(WITH_TEXT).replace('\\', "\\\\").replace('\'', "\\'");
     let sql = format!(

@@ -23,13 +23,9 @@ use tonic::{Request, Response, Status};
 /// How long a test waits for what must happen.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
-/// A server of its own for a test. All start from one prepared data folder, as initialising one takes long.
+/// A server of its own for a test.
 pub(crate) async fn database(name: &str) -> MariaDb {
-    let template = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("mariadb-template");
-    let options = mariadb::Options {
-        template: Some(template),
-        ..mariadb::Options::new(1)
-    };
+    let options = mariadb::Options::sharing(env!("CARGO_TARGET_TMPDIR"), 1);
     MariaDb::start_temp(name, options).await.unwrap()
 }
 

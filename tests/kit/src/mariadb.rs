@@ -59,6 +59,15 @@ impl Options {
             own_group: false,
         }
     }
+
+    /// The same, with data copied from a template that all servers share whose tests name the same folder
+    /// (`CARGO_TARGET_TMPDIR`, whatever the crate), as initialising a data folder takes long.
+    pub fn sharing(folder: impl AsRef<Path>, server_id: u32) -> Self {
+        Self {
+            template: Some(folder.as_ref().join("mariadb-template")),
+            ..Self::new(server_id)
+        }
+    }
 }
 
 impl fmt::Debug for Options {
@@ -447,10 +456,7 @@ mod tests {
     #[tokio::test]
     async fn servers_that_share_a_template_have_data_of_their_own() {
         let dir = scratch_dir("mariadb").unwrap();
-        let options = |id| Options {
-            template: Some(dir.path().join("template")),
-            ..Options::new(id)
-        };
+        let options = |id| Options::sharing(dir.path(), id);
         let one = MariaDb::start("one", dir.path().join("one"), options(1))
             .await
             .unwrap();

@@ -1,6 +1,5 @@
 //! A site: etcd, a source, a downstream, and workers in this process.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use dm_keyspace::pessimism::{Info, InfoKey, Operation, OperationKey};
@@ -37,10 +36,7 @@ pub(crate) struct Running {
 }
 
 fn options(server_id: u32) -> mariadb::Options {
-    mariadb::Options {
-        template: Some(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("mariadb-template/data")),
-        ..mariadb::Options::new(server_id)
-    }
+    mariadb::Options::sharing(env!("CARGO_TARGET_TMPDIR"), server_id)
 }
 
 impl Site {
