@@ -14,6 +14,7 @@ pub(crate) struct Pack {
     max_operations: usize,
     txn: Txn,
     written: BTreeSet<Bytes>,
+    guarded: BTreeSet<Bytes>,
     bytes: usize,
     members: usize,
 }
@@ -29,6 +30,7 @@ impl Pack {
             max_operations,
             txn,
             written: BTreeSet::new(),
+            guarded: BTreeSet::new(),
             bytes: 0,
             members: 0,
         }
@@ -45,12 +47,15 @@ impl Pack {
                     + part.deletes.len()
                     <= self.max_operations
                 && self.bytes + size(part) <= MAX_BYTES
-                && !self.collides(part))
+                && !self.collides(part)
+                && !self.overrules(part))
     }
 
     pub(crate) fn add(&mut self, part: Txn) {
         self.bytes += size(&part);
         self.written.extend(part.puts.iter().map(|p| p.key.clone()));
+        self.guarded
+            .extend(part.guards.iter().map(|g| g.key().clone()));
         self.txn.guards.extend(part.guards);
         self.txn.puts.extend(part.puts);
         self.txn.deletes.extend(part.deletes);
@@ -73,6 +78,18 @@ impl Pack {
                 .deletes
                 .iter()
                 .any(|range| self.txn.deletes.contains(range))
+    }
+
+    /// etcd looks at all guards before it writes anything. One part's guard on what another one writes would hold
+    /// in company and fail alone, whichever of the two came first: they may be decisions that exclude each other.
+    fn overrules(&self, part: &Txn) -> bool {
+        let is_written = |key: &Bytes| self.written.contains(key) || covers(&self.txn.deletes, key);
+        part.guards.iter().any(|guard| is_written(guard.key()))
+            || part.puts.iter().any(|put| self.guarded.contains(&put.key))
+            || part
+                .deletes
+                .iter()
+                .any(|range| self.guarded.iter().any(|key| range.contains(key)))
     }
 }
 
@@ -140,6 +157,67 @@ mod tests {
             deletes: vec![KeyRange::key("b")],
             ..Txn::default()
         }));
+    }
+
+    fn key(key: &'static str) -> Bytes {
+        Bytes::from_static(key.as_bytes())
+    }
+
+    /// Binds a source: it guards the configuration and puts the bound.
+    fn bind() -> Txn {
+        Txn {
+            guards: vec![Guard::Exists(key("config/s"))],
+            ..put("bound/w")
+        }
+    }
+
+    /// Removes a source: it guards the bound of the worker and deletes the configuration.
+    fn remove(range: KeyRange) -> Txn {
+        Txn {
+            guards: vec![
+                Guard::Missing(key("bound/w")),
+                Guard::Exists(key("config/s")),
+            ],
+            deletes: vec![range],
+            ..Txn::default()
+        }
+    }
+
+    #[test]
+    fn parts_that_exclude_each_other_go_one_after_the_other() {
+        for range in [KeyRange::key("config/s"), KeyRange::prefix("config/")] {
+            for (first, second) in [(bind(), remove(range.clone())), (remove(range), bind())] {
+                let mut pack = pack(128);
+                assert!(pack.takes(&first));
+                pack.add(first);
+                assert!(!pack.takes(&second));
+            }
+        }
+    }
+
+    #[test]
+    fn one_guard_on_what_the_other_writes_is_enough_to_part_them() {
+        let guards = |guard: &'static str| Txn {
+            guards: vec![Guard::Missing(key(guard))],
+            ..put("other")
+        };
+        let mut written = pack(128);
+        written.add(put("a"));
+        assert!(!written.takes(&guards("a")));
+        let mut guarded = pack(128);
+        guarded.add(guards("a"));
+        assert!(!guarded.takes(&put("a")));
+    }
+
+    #[test]
+    fn common_guards_on_what_nobody_writes_join_parts() {
+        let part = |name: &'static str| Txn {
+            guards: vec![Guard::Exists(key("config"))],
+            ..put(name)
+        };
+        let mut pack = pack(128);
+        pack.add(part("a"));
+        assert!(pack.takes(&part("b")));
     }
 
     #[test]

@@ -22,11 +22,20 @@ pub enum Guard {
     CreateRevision(Bytes, Revision),
     /// The key was last put at exactly this revision: nothing has happened to it since.
     ModRevision(Bytes, Revision),
-    /// The key was last put before this revision, or does not exist.
-    ModRevisionBelow(Bytes, Revision),
 }
 
 impl Guard {
+    /// The key that it speaks of.
+    #[must_use]
+    pub fn key(&self) -> &Bytes {
+        match self {
+            Self::Missing(key)
+            | Self::Exists(key)
+            | Self::CreateRevision(key, _)
+            | Self::ModRevision(key, _) => key,
+        }
+    }
+
     /// The guard that the key is still as it was seen: last put at `seen`, or absent.
     #[must_use]
     pub fn unchanged(key: impl Into<Bytes>, seen: Option<Revision>) -> Self {
@@ -44,9 +53,6 @@ impl Guard {
                 Compare::create_revision(key.to_vec(), CompareOp::Equal, r.0)
             }
             Self::ModRevision(key, r) => Compare::mod_revision(key.to_vec(), CompareOp::Equal, r.0),
-            Self::ModRevisionBelow(key, r) => {
-                Compare::mod_revision(key.to_vec(), CompareOp::Less, r.0)
-            }
         }
     }
 }

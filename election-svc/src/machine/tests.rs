@@ -106,7 +106,6 @@ impl World {
                 record(key).is_some_and(|kv| kv.create_revision == *at)
             }
             Guard::ModRevision(key, at) => record(key).is_some_and(|kv| kv.mod_revision == *at),
-            Guard::ModRevisionBelow(key, at) => record(key).is_none_or(|kv| kv.mod_revision < *at),
         }
     }
 

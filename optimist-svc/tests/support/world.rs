@@ -72,7 +72,6 @@ impl Etcd {
                 found(key).is_some_and(|kv| kv.create_revision == *at)
             }
             Guard::ModRevision(key, at) => found(key).is_some_and(|kv| kv.mod_revision == *at),
-            Guard::ModRevisionBelow(key, at) => found(key).is_none_or(|kv| kv.mod_revision < *at),
         }
     }
 

@@ -82,9 +82,6 @@ impl Etcd {
             Guard::ModRevision(key, at) => {
                 self.keys.get(key).is_some_and(|kv| kv.mod_revision == *at)
             }
-            Guard::ModRevisionBelow(key, at) => {
-                self.keys.get(key).is_none_or(|kv| kv.mod_revision < *at)
-            }
         }
     }
 

@@ -37,9 +37,6 @@ impl Store {
             Guard::ModRevision(key, r) => {
                 self.keys.get(key).is_some_and(|kv| kv.mod_revision == *r)
             }
-            Guard::ModRevisionBelow(key, r) => {
-                self.keys.get(key).is_none_or(|kv| kv.mod_revision < *r)
-            }
         }
     }
 
