@@ -11,7 +11,7 @@ use dm_keyspace::{
     Campaign, EvictionKey, Key, LeaderKey, LeaseId, Member, MemberKey, MemberName, Role, Transfer,
     TransferKey,
 };
-use dm_store::{Batch, Event, Guard, KeyRange, KeyValue, Revision, Snapshot};
+use dm_store::{Batch, Event, Guard, KeyValue, Revision, Snapshot};
 
 /// The right to write for a role: the leadership key, and the revision at which it came into being.
 ///
@@ -148,12 +148,6 @@ impl Line {
     #[must_use]
     pub fn evicted(&self) -> &BTreeSet<MemberName> {
         &self.evicted
-    }
-
-    /// The member that the lead is being handed to.
-    #[must_use]
-    pub fn transfer(&self) -> Option<&MemberName> {
-        self.transfer.as_ref().map(|(to, _)| to)
     }
 
     /// Keys under the election's prefixes that do not decode; they count for nothing.
@@ -360,34 +354,6 @@ impl Line {
     /// The range to delete when a transfer ends.
     pub(crate) fn transfer_key(&self) -> String {
         TransferKey { role: self.role }.encode()
-    }
-
-    /// The key that evicts a member.
-    #[must_use]
-    pub fn eviction_key(&self, name: &MemberName) -> String {
-        EvictionKey {
-            role: self.role,
-            name: name.clone(),
-        }
-        .encode()
-    }
-
-    /// The proposal that asks for the lead to go to `to`.
-    #[must_use]
-    pub fn transfer_to(&self, to: &MemberName) -> crate::Proposal {
-        let value = Transfer::new(to.clone()).to_bytes();
-        crate::Proposal::new("transfer_leader").put(self.transfer_key(), value)
-    }
-
-    /// The proposal that evicts `name`, or cancels that.
-    #[must_use]
-    pub fn evict(&self, name: &MemberName, evict: bool) -> crate::Proposal {
-        let key = self.eviction_key(name);
-        if evict {
-            crate::Proposal::new("evict_member").put(key, "{}")
-        } else {
-            crate::Proposal::new("cancel_eviction").delete(KeyRange::key(key))
-        }
     }
 }
 

@@ -87,11 +87,6 @@ impl Channels {
         Ok(channel)
     }
 
-    /// Drops the channel to an address that is not coming back.
-    pub fn forget(&self, addr: &str) {
-        self.lock().remove(bare(addr));
-    }
-
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Channel>> {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -176,8 +171,6 @@ mod tests {
         channels.to("127.0.0.1:1").unwrap();
         channels.to("http://127.0.0.1:1/").unwrap();
         assert_eq!(channels.lock().len(), 1);
-        channels.forget("127.0.0.1:1");
-        assert!(channels.lock().is_empty());
     }
 
     #[tokio::test]
