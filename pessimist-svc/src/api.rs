@@ -136,7 +136,7 @@ impl From<WriteError<UnlockRefusal>> for Failure {
         match error {
             WriteError::Rejected(refusal) => Self::Answer(errors::refusal(&refusal).to_string()),
             WriteError::Refused(refused) => refused.into(),
-            error @ (WriteError::Unacceptable(_) | WriteError::Contended) => {
+            error @ (WriteError::Unacceptable(_) | WriteError::Contended | WriteError::Unknown) => {
                 Self::Unavailable(Status::aborted(error.to_string()))
             }
         }

@@ -1,7 +1,7 @@
 //! Sending transactions: one flight per transaction, several in the air, each with a definite end.
 //!
-//! A lost reply is not an end. The same transaction is sent again for as long as the session is valid:
-//! its guards make a second application impossible, so the answer to a later attempt is definite about
+//! A lost reply is not an end. The same transaction is sent again for as long as its lease is ours:
+//! the fence and its guards make that harmless, and the answer to a later attempt is definite about
 //! all of them, except that a failed guard may be the mark of our own first attempt. The loop settles
 //! that by reading: the feed has shown our write by then, or never will.
 
@@ -18,6 +18,9 @@ use crate::session::Session;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The number of a flight, in the order in which they take off.
+pub(crate) type Flight = u64;
 
 /// On whose behalf something is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,11 +89,14 @@ pub(crate) enum Outcome {
     Refused(String),
     /// The session ended before there was an answer.
     Lost,
+    /// It was sent and maybe applied, and nobody can find out any more.
+    Unknown,
 }
 
 /// A flight that has landed.
 #[derive(Debug)]
 pub(crate) struct Landed {
+    pub(crate) flight: Flight,
     pub(crate) items: Vec<Item>,
     pub(crate) outcome: Outcome,
     pub(crate) took: Duration,
@@ -99,12 +105,15 @@ pub(crate) struct Landed {
 
 /// Sends one transaction until its outcome is definite or the session is over.
 pub(crate) async fn fly(
+    flight: Flight,
     store: Store,
     txn: Txn,
     items: Vec<Item>,
-    mut session: watch::Receiver<Option<Session>>,
+    session: watch::Receiver<Option<Session>>,
 ) -> Landed {
     let started = Instant::now();
+    let lease_now = || session.borrow().map(|s| s.lease);
+    let lease = lease_now();
     let mut lost_replies = 0;
     let mut pause = FIRST_PAUSE;
     let outcome = loop {
@@ -114,9 +123,11 @@ pub(crate) async fn fly(
             Err(CommitError::Refused(e)) => break Outcome::Refused(e.to_string()),
             Err(CommitError::Unknown(e)) => {
                 lost_replies += 1;
-                tracing::warn!(error = %e, "the reply to a transaction was lost; asking again");
-                let valid = session.borrow_and_update().is_some_and(|s| s.is_valid());
-                if !valid {
+                if lost_replies == 1 {
+                    tracing::warn!(error = %e, "the reply to a transaction was lost; asking again");
+                }
+                // A lease that we only distrust for a while may still be good; the fence knows.
+                if lease_now() != lease {
                     break Outcome::Lost;
                 }
                 tokio::time::sleep(pause).await;
@@ -130,6 +141,7 @@ pub(crate) async fn fly(
         }
     }
     Landed {
+        flight,
         items,
         outcome,
         took: started.elapsed(),

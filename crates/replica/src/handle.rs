@@ -26,7 +26,7 @@ pub enum Refused {
     Stopping,
 }
 
-/// Why a write did not happen. In every case nothing of it is in etcd.
+/// Why a write is not confirmed. In every case but [`WriteError::Unknown`] nothing of it is in etcd.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError<E> {
     /// The request's own validation says no.
@@ -41,6 +41,11 @@ pub enum WriteError<E> {
     /// Others kept changing what the request is about.
     #[error("the state kept changing under the request")]
     Contended,
+    /// It was sent, and nobody can find out any more whether it took effect.
+    #[error(
+        "the outcome of the write is not known: it may have taken effect, look before trying again"
+    )]
+    Unknown,
 }
 
 /// What a validated request does.
@@ -69,7 +74,7 @@ pub(crate) trait WriteJob<M>: Send {
     fn plan(&mut self, machine: &M) -> Verdict;
     /// The proposal is in etcd and in the fold.
     fn committed(&mut self, revision: Revision);
-    /// It is not, and never will be.
+    /// It is not, and never will be; or nobody knows, if the failure says so.
     fn failed(&mut self, failure: WriteError<Infallible>);
     /// The trace that asked for it.
     fn traceparent(&self) -> Option<String>;
@@ -151,7 +156,7 @@ impl<M: Machine> Handle<M> {
     /// take back what was sent to etcd.
     ///
     /// # Errors
-    /// See [`WriteError`]; nothing was written then.
+    /// See [`WriteError`]; nothing was written then, unless it is [`WriteError::Unknown`].
     pub async fn write<T, E, F>(&self, plan: F) -> Result<T, WriteError<E>>
     where
         T: Send + 'static,
@@ -247,6 +252,15 @@ impl<T, E, F> PlannedWrite<T, E, F> {
     }
 }
 
+/// A loop that ends without a word (a panic) may have sent what it took.
+impl<T, E, F> Drop for PlannedWrite<T, E, F> {
+    fn drop(&mut self) {
+        if self.outcome.is_some() {
+            self.answer(Err(WriteError::Unknown));
+        }
+    }
+}
+
 impl<M, T, E, F> WriteJob<M> for PlannedWrite<T, E, F>
 where
     T: Send,
@@ -285,6 +299,7 @@ where
             WriteError::Refused(refused) => WriteError::Refused(refused),
             WriteError::Unacceptable(why) => WriteError::Unacceptable(why),
             WriteError::Contended => WriteError::Contended,
+            WriteError::Unknown => WriteError::Unknown,
         }));
     }
 

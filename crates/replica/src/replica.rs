@@ -2,8 +2,10 @@
 
 mod moves;
 mod requests;
+mod stop;
 mod subjects;
 mod tell;
+mod trails;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +34,7 @@ use moves::Moves;
 use requests::Requests;
 use subjects::Subjects;
 use tell::Told;
+use trails::Trails;
 
 /// Feed items read ahead of the loop.
 const READ_AHEAD: usize = 64;
@@ -167,6 +170,7 @@ impl<M: Machine> Replica<M> {
             requests: Requests::default(),
             waiters: Vec::new(),
             flights: FuturesUnordered::new(),
+            trails: Trails::default(),
             queue: Vec::new(),
             applied: Revision::ZERO,
             fingerprint: Fingerprint::default(),
@@ -182,8 +186,9 @@ impl<M: Machine> Replica<M> {
             machine: self.machine,
             status: self.status,
         };
-        inner.run(feed_items, self.commands, &stop).await;
-        inner.land_all(drain).await;
+        let mut feed_items = feed_items;
+        inner.run(&mut feed_items, self.commands, &stop).await;
+        inner.wind_up(&mut feed_items, drain).await;
         side.cancel();
         tasks.wait().await;
     }
@@ -223,6 +228,7 @@ struct Loop<M: Machine> {
     /// Proposals that wait for a place in the air.
     queue: Vec<Item>,
     flights: FuturesUnordered<BoxFuture<'static, Landed>>,
+    trails: Trails,
     applied: Revision,
     fingerprint: Fingerprint,
     auditor: Auditor,
@@ -238,7 +244,7 @@ struct Loop<M: Machine> {
 impl<M: Machine> Loop<M> {
     async fn run(
         &mut self,
-        mut feed: mpsc::Receiver<Arrived>,
+        feed: &mut mpsc::Receiver<Arrived>,
         mut commands: mpsc::Receiver<Command<M>>,
         stop: &CancellationToken,
     ) {
@@ -254,10 +260,7 @@ impl<M: Machine> Loop<M> {
             tokio::select! {
                 () = stop.cancelled() => return,
                 item = feed.recv() => match item {
-                    Some((arrived, item)) => {
-                        self.fold(item);
-                        self.stats.feed_lag = arrived.elapsed();
-                    }
+                    Some(arrived) => self.fold(arrived),
                     None => return,
                 },
                 Some(landed) = self.flights.next() => self.land(landed),
@@ -291,10 +294,7 @@ impl<M: Machine> Loop<M> {
         for decision in self.machine.decide() {
             self.subjects.decided(decision);
         }
-        self.subjects.caught_up(self.applied);
-        let leads = self.leads();
-        self.requests
-            .caught_up(self.applied, leads.as_ref(), &self.line, &self.machine);
+        self.settle();
         let machine = &self.machine;
         self.waiters.retain_mut(|done| !done(machine));
         self.moves
@@ -308,7 +308,18 @@ impl<M: Machine> Loop<M> {
         self.tell();
     }
 
-    fn fold(&mut self, item: FeedItem) {
+    /// What the fold has settled: flights in doubt, then subjects and requests that waited for a revision.
+    fn settle(&mut self) {
+        let present = self.line.term();
+        for landed in self.trails.settled(self.applied, present.as_ref()) {
+            self.deliver(landed);
+        }
+        self.subjects.caught_up(self.applied);
+        let leads = self.leads().is_some();
+        self.requests.caught_up(self.applied, leads, &self.machine);
+    }
+
+    fn fold(&mut self, (arrived, item): Arrived) {
         self.applied = item.revision();
         match item {
             FeedItem::Reset(snapshot) => {
@@ -316,7 +327,7 @@ impl<M: Machine> Loop<M> {
                 self.fingerprint = Fingerprint::of(&snapshot);
                 self.line.load(&snapshot);
                 self.machine.load(&snapshot);
-                self.requests.seen_snapshot(&snapshot);
+                self.trails.see_snapshot(&snapshot);
             }
             FeedItem::Batch(batch) => {
                 self.stats.batches += 1;
@@ -324,9 +335,10 @@ impl<M: Machine> Loop<M> {
                 self.fingerprint.apply(&batch);
                 self.line.apply(&batch);
                 self.machine.apply(&batch);
-                self.requests.seen(&batch);
+                self.trails.see(&batch);
             }
         }
+        self.stats.feed_lag = arrived.elapsed();
     }
 
     fn obey(&mut self, command: Command<M>) {
@@ -397,9 +409,11 @@ impl<M: Machine> Loop<M> {
                 pack.add(item.txn.clone());
                 items.push(item);
             }
+            let txn = pack.into_txn();
             let flight = fly(
+                self.trails.take_off(&txn, term, self.applied),
                 self.store.clone(),
-                pack.into_txn(),
+                txn,
                 items,
                 self.session.clone(),
             );
@@ -413,13 +427,21 @@ impl<M: Machine> Loop<M> {
         for item in self.queue.drain(..) {
             match item.origin {
                 Origin::Subject(subject, _) => self.subjects.grounded(&subject),
-                Origin::Request(id) => self.requests.grounded(id),
+                Origin::Request(id) => self.requests.grounded(id, Refused::NotLeader),
             }
         }
-        self.requests.refuse_queued();
+        self.requests.refuse_queued(&Refused::NotLeader);
     }
 
     fn land(&mut self, landed: Landed) {
+        self.stats.lost_replies += landed.lost_replies;
+        if let Some(landed) = self.trails.land(landed) {
+            self.deliver(landed);
+        }
+    }
+
+    /// Tells all whom it concerns how a flight has ended.
+    fn deliver(&mut self, landed: Landed) {
         self.count(&landed);
         let in_company = landed.items.len() > 1;
         match landed.outcome {
@@ -441,7 +463,6 @@ impl<M: Machine> Loop<M> {
     }
 
     fn count(&mut self, landed: &Landed) {
-        self.stats.lost_replies += landed.lost_replies;
         match &landed.outcome {
             Outcome::Committed(_) => {
                 self.stats.commits += 1;
@@ -460,19 +481,7 @@ impl<M: Machine> Loop<M> {
                     "etcd refuses a transaction"
                 );
             }
-            Outcome::Lost => {}
-        }
-    }
-
-    /// Waits for the flights in the air, up to a limit, so that a stop leaves no outcome unknown.
-    async fn land_all(&mut self, limit: Duration) {
-        let all = async {
-            while let Some(landed) = self.flights.next().await {
-                self.land(landed);
-            }
-        };
-        if tokio::time::timeout(limit, all).await.is_err() {
-            tracing::warn!("stopped with transactions in the air");
+            Outcome::Lost | Outcome::Unknown => self.stats.unknown += 1,
         }
     }
 }

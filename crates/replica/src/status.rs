@@ -63,6 +63,8 @@ pub struct Stats {
     pub refused: u64,
     /// Replies that were lost and had to be resolved.
     pub lost_replies: u64,
+    /// Transactions of which nobody could find out whether they took effect.
+    pub unknown: u64,
     /// Time from sending a transaction to its answer, summed over `commits`.
     pub commit_time: Duration,
     /// From the arrival of the last feed item to the end of its fold.

@@ -4,12 +4,16 @@
 mod common;
 #[path = "replica/etcd_members.rs"]
 mod etcd_members;
+#[path = "replica/outcomes.rs"]
+mod outcomes;
+#[path = "replica/watchdog.rs"]
+mod watchdog;
 
 use std::time::Duration;
 
 use common::{ANSWER, ASK, Echo, LIMIT, Running, answered};
-use dm_keyspace::{EvictionKey, MemberName, Role};
-use dm_replica::{Line, Plan, Proposal, Refused, WriteError};
+use dm_keyspace::{EvictionKey, Role, Transfer, TransferKey};
+use dm_replica::{Plan, Proposal, Refused, WriteError};
 use dm_store::Guard;
 use dm_testkit::memory::MemoryEtcd;
 
@@ -272,16 +276,10 @@ async fn lead_goes_to_the_named_member_past_others_in_the_line() {
     let mut c = Running::start(&etcd.endpoint(), "c", &z.addr()).await;
     stand_in_line(&etcd, 3).await;
     c.follows("a").await;
-    let chosen = MemberName::from("c");
-    a.handle
-        .write(move |_| {
-            Ok::<_, String>(Plan::Commit(
-                Line::new(Role::Pessimist).transfer_to(&chosen),
-                (),
-            ))
-        })
-        .await
-        .unwrap();
+    let key = TransferKey {
+        role: Role::Pessimist,
+    };
+    etcd.put(key.encode(), Transfer::new("c").to_bytes());
     c.leads().await;
     dm_testkit::wait_until(LIMIT, "the order has been taken back", async || {
         etcd.dump("/dm-master/transfer/").is_empty()

@@ -60,7 +60,7 @@ impl From<WriteError<DmError>> for Failure {
         match error {
             WriteError::Rejected(error) => error.into(),
             WriteError::Refused(refused) => refused.into(),
-            other @ (WriteError::Unacceptable(_) | WriteError::Contended) => {
+            other @ (WriteError::Unacceptable(_) | WriteError::Contended | WriteError::Unknown) => {
                 DmError::new(Code::HA_FAIL_TXN_OPERATION, &[&"nothing was written"])
                     .cause(other)
                     .into()

@@ -1,18 +1,15 @@
 //! Requests that write: validated, sent, and answered when the fold has seen them.
 //!
-//! What a client is told has happened is in etcd; what it is told has failed has left nothing. So a
-//! request whose reply was lost is settled by reading: either the feed has brought exactly its write,
-//! or the guards refused a repetition and the feed has passed that revision without it, or our term has
-//! ended and with it every chance of its write to commit.
+//! What a client is told has happened is in etcd; what it is told has failed has left nothing; and when
+//! nobody can find out, it is told that. Which of the three it is, [`Trails`](super::trails::Trails) has settled
+//! before a flight's end gets here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
-use dm_store::{Batch, Event, KeyValue, Revision, Snapshot};
+use dm_store::Revision;
 
 use crate::commit::{Origin, Outcome};
 use crate::handle::{Refused, Verdict, WriteError, WriteJob};
-use crate::line::{Line, Term};
 use crate::machine::{Machine, Proposal};
 
 /// How often a request is validated again because the state has moved.
@@ -21,8 +18,6 @@ const MAX_ATTEMPTS: u32 = 16;
 pub(super) struct Requests<M> {
     pending: BTreeMap<u64, Pending<M>>,
     ready: BTreeSet<u64>,
-    /// First key written -> the request that writes it, while it is in the air.
-    marks: BTreeMap<Bytes, u64>,
     last_id: u64,
 }
 
@@ -31,7 +26,6 @@ impl<M> Default for Requests<M> {
         Self {
             pending: BTreeMap::new(),
             ready: BTreeSet::new(),
-            marks: BTreeMap::new(),
             last_id: 0,
         }
     }
@@ -41,25 +35,19 @@ struct Pending<M> {
     job: Box<dyn WriteJob<M>>,
     proposal: Proposal,
     attempts: u32,
-    /// Where the feed has shown our own write.
-    seen: Option<Revision>,
     stage: Stage,
-    /// The term under which it was sent.
-    term: Option<Term>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// Validated, not sent.
     Ready,
-    /// In the air.
+    /// In the air, in doubt, or waiting for a place in the air.
     Sent,
     /// Committed; answered when the fold gets there.
     Committed(Revision),
     /// Refused by a guard; looked at again when the fold gets there.
     Refused(Revision),
-    /// Nobody has answered, and our session is over.
-    Unknown,
 }
 
 impl<M: Machine> Requests<M> {
@@ -85,9 +73,7 @@ impl<M: Machine> Requests<M> {
                 job,
                 proposal,
                 attempts,
-                seen: None,
                 stage: Stage::Ready,
-                term: None,
             };
             self.pending.insert(self.last_id, pending);
         }
@@ -100,49 +86,7 @@ impl<M: Machine> Requests<M> {
                 continue;
             };
             pending.stage = Stage::Sent;
-            if let Some(first) = pending.proposal.puts.first() {
-                self.marks.insert(Bytes::from(first.key.clone()), id);
-            }
             send(Origin::Request(id), &pending.proposal);
-        }
-    }
-
-    /// Looks for our own writes in what the feed has brought.
-    pub(super) fn seen(&mut self, batch: &Batch) {
-        if self.marks.is_empty() {
-            return;
-        }
-        for event in &batch.events {
-            if let Event::Put(kv) = event {
-                self.seen_put(kv);
-            }
-        }
-    }
-
-    pub(super) fn seen_snapshot(&mut self, snapshot: &Snapshot) {
-        if !self.marks.is_empty() {
-            snapshot.entries.iter().for_each(|kv| self.seen_put(kv));
-        }
-    }
-
-    fn seen_put(&mut self, kv: &KeyValue) {
-        let Some(pending) = self
-            .marks
-            .get(&kv.key)
-            .and_then(|id| self.pending.get_mut(id))
-        else {
-            return;
-        };
-        let is_ours = pending
-            .proposal
-            .puts
-            .first()
-            .is_some_and(|put| match &put.value {
-                crate::ProposedValue::Plain(bytes) => *bytes == kv.value,
-                crate::ProposedValue::Traced(_) => false,
-            });
-        if is_ours && pending.stage != Stage::Ready {
-            pending.seen = Some(kv.mod_revision);
         }
     }
 
@@ -153,7 +97,9 @@ impl<M: Machine> Requests<M> {
         match outcome {
             Outcome::Committed(revision) => pending.stage = Stage::Committed(*revision),
             Outcome::GuardFailed(revision) => pending.stage = Stage::Refused(*revision),
-            Outcome::Lost => pending.stage = Stage::Unknown,
+            Outcome::Lost | Outcome::Unknown => {
+                self.finish(id, |job| job.failed(WriteError::Unknown));
+            }
             Outcome::Refused(why) => {
                 let why = why.clone();
                 self.finish(id, |job| job.failed(WriteError::Unacceptable(why)));
@@ -162,26 +108,11 @@ impl<M: Machine> Requests<M> {
     }
 
     /// The fold has moved: answers what can be answered, validates anew what a guard has refused.
-    pub(super) fn caught_up(
-        &mut self,
-        applied: Revision,
-        leads: Option<&Term>,
-        line: &Line,
-        machine: &M,
-    ) {
-        if self.pending.is_empty() {
-            return;
-        }
-        if let Some(term) = leads {
-            for pending in self.pending.values_mut() {
-                pending.term.get_or_insert_with(|| term.clone());
-            }
-        }
-        let present = line.term();
+    pub(super) fn caught_up(&mut self, applied: Revision, leads: bool, machine: &M) {
         let due: Vec<(u64, End)> = self
             .pending
             .iter()
-            .filter_map(|(id, p)| Some((*id, p.end(applied, leads, present.as_ref())?)))
+            .filter_map(|(id, p)| Some((*id, p.end(applied, leads)?)))
             .collect();
         for (id, end) in due {
             match end {
@@ -191,7 +122,7 @@ impl<M: Machine> Requests<M> {
                 }),
                 End::Contended => self.finish(id, |job| job.failed(WriteError::Contended)),
                 End::Again => {
-                    if let Some(pending) = self.remove(id) {
+                    if let Some(pending) = self.pending.remove(&id) {
                         self.plan(pending.job, pending.attempts + 1, machine);
                     }
                 }
@@ -199,34 +130,41 @@ impl<M: Machine> Requests<M> {
         }
     }
 
-    /// Sent to the queue but never into the air.
-    pub(super) fn grounded(&mut self, id: u64) {
-        self.finish(id, |job| {
-            job.failed(WriteError::Refused(Refused::NotLeader))
-        });
+    /// Whether somebody waits for an answer.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
     }
 
-    /// Refuses what has not been sent, since we do not lead.
-    pub(super) fn refuse_queued(&mut self) {
+    /// The end of the loop: every request gets the answer that is true of it now.
+    pub(super) fn stop(&mut self) {
+        for (_, mut pending) in std::mem::take(&mut self.pending) {
+            match pending.stage {
+                Stage::Committed(revision) => pending.job.committed(revision),
+                Stage::Sent => pending.job.failed(WriteError::Unknown),
+                Stage::Ready | Stage::Refused(_) => {
+                    pending.job.failed(WriteError::Refused(Refused::Stopping));
+                }
+            }
+        }
+        self.ready.clear();
+    }
+
+    /// Sent to the queue but never into the air.
+    pub(super) fn grounded(&mut self, id: u64, why: Refused) {
+        self.finish(id, |job| job.failed(WriteError::Refused(why)));
+    }
+
+    /// Refuses what has not been sent.
+    pub(super) fn refuse_queued(&mut self, why: &Refused) {
         for id in std::mem::take(&mut self.ready) {
-            self.grounded(id);
+            self.grounded(id, why.clone());
         }
     }
 
     fn finish(&mut self, id: u64, end: impl FnOnce(&mut dyn WriteJob<M>)) {
-        if let Some(mut pending) = self.remove(id) {
+        if let Some(mut pending) = self.pending.remove(&id) {
             end(pending.job.as_mut());
         }
-    }
-
-    fn remove(&mut self, id: u64) -> Option<Pending<M>> {
-        let pending = self.pending.remove(&id)?;
-        if let Some(first) = pending.proposal.puts.first()
-            && self.marks.get(first.key.as_bytes()) == Some(&id)
-        {
-            self.marks.remove(first.key.as_bytes());
-        }
-        Some(pending)
     }
 }
 
@@ -239,21 +177,14 @@ enum End {
 
 impl<M> Pending<M> {
     /// How this request ends, given what the fold has reached; none while it must wait.
-    fn end(&self, applied: Revision, leads: Option<&Term>, present: Option<&Term>) -> Option<End> {
+    fn end(&self, applied: Revision, leads: bool) -> Option<End> {
         match self.stage {
             Stage::Ready | Stage::Sent => None,
             Stage::Committed(revision) => (applied >= revision).then_some(End::Committed(revision)),
             Stage::Refused(revision) if applied < revision => None,
-            Stage::Refused(_) => Some(match (self.seen, leads) {
-                (Some(revision), _) => End::Committed(revision),
-                (None, None) => End::NotLeader,
-                (None, Some(_)) if self.attempts >= MAX_ATTEMPTS => End::Contended,
-                (None, Some(_)) => End::Again,
-            }),
-            Stage::Unknown => match self.seen {
-                Some(revision) => Some(End::Committed(revision)),
-                None => (present != self.term.as_ref()).then_some(End::NotLeader),
-            },
+            Stage::Refused(_) if !leads => Some(End::NotLeader),
+            Stage::Refused(_) if self.attempts >= MAX_ATTEMPTS => Some(End::Contended),
+            Stage::Refused(_) => Some(End::Again),
         }
     }
 }

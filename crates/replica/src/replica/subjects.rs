@@ -108,7 +108,7 @@ impl Subjects {
                 sent.is_committed = false;
                 sent.fold_must_reach = sent.fold_must_reach.max(*revision);
             }
-            Outcome::Refused(_) | Outcome::Lost => sent.is_committed = false,
+            Outcome::Refused(_) | Outcome::Lost | Outcome::Unknown => sent.is_committed = false,
         }
         if sent.outstanding == 0 {
             self.settling

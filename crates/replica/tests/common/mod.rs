@@ -24,6 +24,8 @@ pub struct Echo {
     pub asked: BTreeMap<String, (Revision, Vec<u8>)>,
     pub answered: BTreeMap<String, (Revision, Vec<u8>)>,
     dirty: std::collections::BTreeSet<String>,
+    /// Holds every fold for as long as a test has it locked.
+    pub stuck: std::sync::Arc<std::sync::Mutex<()>>,
 }
 
 impl Echo {
@@ -57,11 +59,15 @@ impl Machine for Echo {
     type Input = ();
 
     fn load(&mut self, snapshot: &Snapshot) {
-        *self = Self::default();
+        *self = Self {
+            stuck: self.stuck.clone(),
+            ..Self::default()
+        };
         snapshot.entries.iter().for_each(|kv| self.put(kv));
     }
 
     fn apply(&mut self, batch: &Batch) {
+        drop(self.stuck.lock());
         for event in &batch.events {
             match event {
                 Event::Put(kv) => self.put(kv),
@@ -107,6 +113,29 @@ impl Running {
         addr: &str,
         audit_interval: Duration,
     ) -> Self {
+        let with = |settings| Settings {
+            audit_interval,
+            ..settings
+        };
+        Self::start_with(endpoint, name, addr, with).await
+    }
+
+    pub async fn start_with(
+        endpoint: &str,
+        name: &str,
+        addr: &str,
+        with: impl FnOnce(Settings) -> Settings,
+    ) -> Self {
+        Self::start_machine(endpoint, name, addr, with, Echo::default()).await
+    }
+
+    pub async fn start_machine(
+        endpoint: &str,
+        name: &str,
+        addr: &str,
+        with: impl FnOnce(Settings) -> Settings,
+        machine: Echo,
+    ) -> Self {
         let endpoints = endpoint.split(',').map(str::to_owned).collect();
         let options = Options {
             endpoints,
@@ -115,12 +144,11 @@ impl Running {
         };
         let store = Store::connect(&options).await.unwrap();
         let member = Member::new(name, addr, "test");
-        let settings = Settings {
+        let settings = with(Settings {
             lease_ttl: Duration::from_secs(5),
-            audit_interval,
             ..Settings::new(Role::Pessimist, member)
-        };
-        let replica = Replica::new(settings, store, Echo::default());
+        });
+        let replica = Replica::new(settings, store, machine);
         let handle = replica.handle();
         let stop = CancellationToken::new();
         let task = tokio::spawn(replica.run(stop.clone()));
