@@ -88,6 +88,21 @@ pub async fn wait_lock(playground: &Playground, reported: usize) -> Result<Strin
         .map_err(|late| Error::Unexpected(format!("{late}; the last answer was:\n{last}")))
 }
 
+/// Waits until `shard-ddl-lock` shows no lock.
+pub async fn wait_no_lock(playground: &Playground) -> Result<()> {
+    let mut last = String::new();
+    let waited = wait_for(LIMIT, "no lock is left", async || {
+        let output = playground.dmctl(["shard-ddl-lock", TASK]).await.ok()?;
+        last = format!("{}{}", output.stdout, output.stderr);
+        let answer = output.json().ok()?;
+        let is_empty = answer["locks"].as_array().is_none_or(Vec::is_empty);
+        (answer["result"] == true && is_empty).then_some(())
+    });
+    waited
+        .await
+        .map_err(|late| Error::Unexpected(format!("{late}; the last answer was:\n{last}")))
+}
+
 /// Waits until the merged table has a column, and no lock is left.
 pub async fn wait_resolved(playground: &Playground, column: &str) -> Result<()> {
     let mut last = String::new();

@@ -35,12 +35,21 @@ pub struct Totals {
     pub deleted: u64,
 }
 
+/// The further columns of one shard's rows.
+#[derive(Debug)]
+struct Columns {
+    shard: usize,
+    wanted: watch::Sender<Vec<String>>,
+    /// Those of the transaction under way, or of the last one.
+    used: watch::Receiver<Vec<String>>,
+}
+
 /// The writers of all shards; they end with the value.
 #[derive(Debug)]
 pub struct Writers {
     stop: CancellationToken,
     counters: Arc<Counters>,
-    columns: Vec<(usize, watch::Sender<Vec<String>>)>,
+    columns: Vec<Columns>,
     tasks: Vec<JoinHandle<Result<()>>>,
 }
 
@@ -59,17 +68,22 @@ impl Writers {
             tasks: Vec::new(),
         };
         for shard in shards {
-            let (sender, columns) = watch::channel(Vec::new());
+            let (wanted, columns) = watch::channel(Vec::new());
+            let (using, used) = watch::channel(Vec::new());
             let mut writer = Writer::new(
                 playground.mariadb(shard.server),
                 shard,
-                columns,
+                (columns, using),
                 &writers.counters,
             )
             .await?;
             writer.fill(rows).await?;
             let stop = writers.stop.clone();
-            writers.columns.push((shard.number, sender));
+            writers.columns.push(Columns {
+                shard: shard.number,
+                wanted,
+                used,
+            });
             writers.tasks.push(tokio::spawn(writer.run(pace, stop)));
         }
         Ok(writers)
@@ -77,23 +91,24 @@ impl Writers {
 
     /// From now on the shard's rows get values in a further text column too, which must exist.
     pub fn use_column(&self, shard: &Shard, column: &str) {
-        for (_, columns) in self
-            .columns
-            .iter()
-            .filter(|(number, _)| *number == shard.number)
-        {
-            columns.send_modify(|columns| columns.push(column.to_owned()));
+        for columns in self.columns.iter().filter(|c| c.shard == shard.number) {
+            columns
+                .wanted
+                .send_modify(|columns| columns.push(column.to_owned()));
         }
     }
 
-    /// From now on the shard's rows are written without a column, which may be dropped after the statement under way.
-    pub fn forget_column(&self, shard: &Shard, column: &str) {
-        for (_, columns) in self
-            .columns
-            .iter()
-            .filter(|(number, _)| *number == shard.number)
-        {
-            columns.send_modify(|columns| columns.retain(|name| name != column));
+    /// From now on the shard's rows are written without a column. Waits for the transaction that may still use it: then it may be dropped or renamed.
+    pub async fn forget_column(&self, shard: &Shard, column: &str) {
+        for columns in self.columns.iter().filter(|c| c.shard == shard.number) {
+            columns
+                .wanted
+                .send_modify(|columns| columns.retain(|name| name != column));
+            let mut used = columns.used.clone();
+            // A writer that has ended uses nothing any more.
+            let _ended = used
+                .wait_for(|columns| columns.iter().all(|name| name != column))
+                .await;
         }
     }
 
@@ -126,7 +141,8 @@ impl Drop for Writers {
 struct Writer {
     shard: Shard,
     conn: Conn,
-    columns: watch::Receiver<Vec<String>>,
+    wanted: watch::Receiver<Vec<String>>,
+    using: watch::Sender<Vec<String>>,
     counters: Arc<Counters>,
     /// Reproducible: the same shard always writes the same.
     random: StdRng,
@@ -138,12 +154,13 @@ impl Writer {
     async fn new(
         server: &MariaDb,
         shard: &Shard,
-        columns: watch::Receiver<Vec<String>>,
+        (wanted, using): (watch::Receiver<Vec<String>>, watch::Sender<Vec<String>>),
         counters: &Arc<Counters>,
     ) -> Result<Self> {
         Ok(Self {
             conn: server.connect().await?,
-            columns,
+            wanted,
+            using,
             counters: Arc::clone(counters),
             random: StdRng::seed_from_u64(shard.first_id()),
             next_id: shard.first_id(),
@@ -165,6 +182,7 @@ impl Writer {
             .await
             .is_some()
         {
+            self.using.send_replace(self.wanted.borrow().clone());
             let mut statements = vec![self.insert(), self.insert()];
             let updates: Vec<_> = (0..2).filter_map(|_| self.update()).collect();
             let updated = u64::try_from(updates.len()).unwrap_or_default();
@@ -191,7 +209,7 @@ impl Writer {
         let id = self.next_id;
         self.next_id += 1;
         self.ids.push(id);
-        let extra = self.columns.borrow().clone();
+        let extra = self.using.borrow().clone();
         let names: String = extra.iter().map(|name| format!(", {name}")).collect();
         let places = ", ?".repeat(extra.len());
         let sql = format!(
@@ -213,7 +231,7 @@ impl Writer {
     fn update(&mut self) -> Option<(String, Params)> {
         let at = self.pick()?;
         let id = *self.ids.get(at)?;
-        let extra = self.columns.borrow().clone();
+        let extra = self.using.borrow().clone();
         let names: String = extra.iter().map(|name| format!(", {name} = ?")).collect();
         let mut values: Vec<Value> = vec![self.amount().into(), self.remark()];
         values.extend(extra.iter().map(|name| self.word(name)));

@@ -42,14 +42,19 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Starts what the builder says, and waits until all of it is ready.
+    /// Starts what the builder says, and waits until all of it is ready. Each source has two shards.
     pub async fn start(builder: Builder) -> playground::Result<Self> {
+        Self::start_sharded(builder, 2).await
+    }
+
+    /// The same with as many shards on each source as are asked for.
+    pub async fn start_sharded(builder: Builder, each: usize) -> playground::Result<Self> {
         let alone = ALONE.lock().await;
         let collector = Collector::start().await?;
         let builder = builder.bin_dir(programs()).otlp(collector.endpoint());
         let mut playground = builder.start().await?;
         playground.wait_ready().await?;
-        let shards = orders::shards(playground.sources().len(), 2);
+        let shards = orders::shards(playground.sources().len(), each);
         orders::create(&playground, &shards).await?;
         Ok(Self {
             playground,
@@ -75,6 +80,29 @@ impl Environment {
         migration::add_column(&self.playground, shard, column).await?;
         writers.use_column(shard, column);
         Ok(())
+    }
+
+    /// The changes of the merged table's structure that the downstream was told to make, in order, by its own binlog. (The workers' checkpoints quote DDL too, but are rows.)
+    pub async fn executed(&self) -> playground::Result<Vec<String>> {
+        let (database, table) = orders::TARGET;
+        let head = format!("ALTER TABLE `{database}`.`{table}` ");
+        let downstream = self.playground.downstream();
+        let mut found = Vec::new();
+        for log in downstream.query("SHOW BINARY LOGS").await? {
+            let name = log[0].clone().unwrap_or_default();
+            let sql = format!("SHOW BINLOG EVENTS IN '{name}'");
+            for event in downstream.query(&sql).await? {
+                // Log_name, Pos, Event_type, Server_id, End_log_pos, Info
+                let (kind, info) = (event[2].as_deref(), event[5].as_deref().unwrap_or_default());
+                if kind == Some("Query") {
+                    found.extend(
+                        info.find(&head)
+                            .map(|at| info[at + head.len()..].to_owned()),
+                    );
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// Waits for the downstream to be equal; gives the first difference when it does not become so.

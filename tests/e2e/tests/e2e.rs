@@ -15,3 +15,5 @@ mod demo;
 mod failover;
 #[path = "e2e/pessimist.rs"]
 mod pessimist;
+#[path = "e2e/ten_ddls.rs"]
+mod ten_ddls;

@@ -133,22 +133,10 @@ async fn commits(env: &mut Environment, replica: usize) -> Option<u64> {
     status["state"]["loop"]["commits"].as_u64()
 }
 
-/// How often the downstream was told to add the column, by its own binlog. (The workers' checkpoints quote DDL too, but are rows.)
+/// How often the downstream was told to add the column.
 async fn executions(env: &Environment, column: &str) -> usize {
-    let downstream = env.playground.downstream();
-    let mut count = 0;
-    for log in downstream.query("SHOW BINARY LOGS").await.unwrap() {
-        let name = log[0].clone().unwrap();
-        let sql = format!("SHOW BINLOG EVENTS IN '{name}'");
-        // Log_name, Pos, Event_type, Server_id, End_log_pos, Info
-        let events = downstream.query(&sql).await.unwrap();
-        let is_execution = |event: &Vec<Option<String>>| {
-            let (kind, info) = (event[2].as_deref(), event[5].as_deref().unwrap_or_default());
-            kind == Some("Query") && info.contains("ALTER TABLE") && info.contains(column)
-        };
-        count += events.iter().filter(|event| is_execution(event)).count();
-    }
-    count
+    let executed = env.executed().await.unwrap();
+    executed.iter().filter(|ddl| ddl.contains(column)).count()
 }
 
 /// Every trace, for the message of a failure.
