@@ -35,7 +35,7 @@ pub(crate) struct Running {
     pub(crate) task: tokio::task::JoinHandle<()>,
 }
 
-fn options(server_id: u32) -> mariadb::Options {
+pub(crate) fn options(server_id: u32) -> mariadb::Options {
     mariadb::Options::sharing(env!("CARGO_TARGET_TMPDIR"), server_id)
 }
 
@@ -269,7 +269,7 @@ fn stage_key() -> String {
     .encode()
 }
 
-fn login(server: &MariaDb) -> DbConfig {
+pub(crate) fn login(server: &MariaDb) -> DbConfig {
     DbConfig {
         host: "127.0.0.1".to_owned(),
         port: server.port().into(),

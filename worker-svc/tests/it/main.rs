@@ -11,3 +11,4 @@ mod life;
 mod load;
 mod replication;
 mod shard;
+mod stream;
