@@ -52,7 +52,7 @@ impl Coordinator {
         loop {
             let reported = self.put_info(info).await?;
             tracing::info!(lock = info.lock_id(), revision = %reported, "shard DDL reported");
-            if let Some(operation) = self.wait_for_order(info, reported).await {
+            if let Some(operation) = self.wait_for_order(info, reported).await? {
                 return Ok(operation);
             }
         }
@@ -106,31 +106,38 @@ impl Coordinator {
         }
     }
 
-    /// The first order for our lock that was put after the report; none when the history between is lost and the report must be repeated.
-    async fn wait_for_order(&self, info: &Info, reported: Revision) -> Option<Operation> {
+    /// The first order for our lock that was put after the report; none when the report must be repeated: the history between is lost, or somebody has
+    /// removed the info.
+    async fn wait_for_order(&self, info: &Info, reported: Revision) -> Result<Option<Operation>> {
         let key = dm_keyspace::pessimism::OperationKey {
             task: info.task.clone(),
             source: info.source.clone(),
         };
-        let mut feed = self.store.feed_from(KeyRange::key(key.encode()), reported);
+        let mut orders = self.store.feed_from(KeyRange::key(key.encode()), reported);
+        let own = KeyRange::key(info.key().encode());
+        let mut infos = self.store.feed_from(own, reported);
         loop {
-            let batch = match feed.next().await {
-                FeedItem::Reset(_) => return None,
-                FeedItem::Batch(batch) => batch,
+            let batch = tokio::select! {
+                biased;
+                item = orders.next() => match item {
+                    FeedItem::Reset(_) => return Ok(None),
+                    FeedItem::Batch(batch) => batch,
+                },
+                item = infos.next() => {
+                    if !removes(&item) {
+                        continue;
+                    }
+                    tracing::warn!(lock = info.lock_id(), "the report was removed while it waited for an order");
+                    // An order may have come before that, and lie there still.
+                    let held = self.store.get(key.encode()).await?;
+                    let held = held.filter(|kv| kv.mod_revision > reported);
+                    return Ok(held.and_then(|kv| order_in(&kv.value, info)));
+                }
             };
             for event in batch.events {
                 let Event::Put(kv) = event else { continue };
-                match Operation::from_bytes(&kv.value) {
-                    Ok(operation) if operation.done => {}
-                    Ok(operation) if operation.id == info.lock_id() => return Some(operation),
-                    Ok(operation) => {
-                        tracing::warn!(
-                            id = operation.id,
-                            lock = info.lock_id(),
-                            "order for another lock passed over"
-                        );
-                    }
-                    Err(error) => tracing::warn!(%error, "order that cannot be read passed over"),
+                if let Some(operation) = order_in(&kv.value, info) {
+                    return Ok(Some(operation));
                 }
             }
         }
@@ -168,6 +175,36 @@ impl Coordinator {
                 Err(error) if error_is_retryable(&error) => tokio::time::sleep(PAUSE).await,
                 Err(error) => return Err(refused(error)),
             }
+        }
+    }
+}
+
+fn removes(item: &FeedItem) -> bool {
+    match item {
+        FeedItem::Reset(snapshot) => snapshot.entries.is_empty(),
+        FeedItem::Batch(batch) => {
+            let last = batch.events.last();
+            matches!(last, Some(Event::Delete { .. }))
+        }
+    }
+}
+
+/// The order in a record, if it answers this report and was not followed yet.
+fn order_in(value: &[u8], info: &Info) -> Option<Operation> {
+    match Operation::from_bytes(value) {
+        Ok(operation) if operation.done => None,
+        Ok(operation) if operation.id == info.lock_id() => Some(operation),
+        Ok(operation) => {
+            tracing::warn!(
+                id = operation.id,
+                lock = info.lock_id(),
+                "order for another lock passed over"
+            );
+            None
+        }
+        Err(error) => {
+            tracing::warn!(%error, "order that cannot be read passed over");
+            None
         }
     }
 }

@@ -200,3 +200,25 @@ async fn a_new_shard_joins_between_ddls_and_its_rows_are_merged() {
     .unwrap();
     worker.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_that_somebody_removes_while_it_waits_is_put_again() {
+    let (site, worker) = begin().await;
+    site.up
+        .exec("USE shop; ALTER TABLE t1 ADD COLUMN c INT; ALTER TABLE t2 ADD COLUMN c INT; INSERT INTO t2 VALUES (5, 5, 5)")
+        .await
+        .unwrap();
+    let info = site.await_info().await;
+    let first = site.store.get(info.key().encode()).await.unwrap().unwrap();
+    let key = dm_store::KeyRange::key(info.key().encode());
+    site.store.delete(key).await.unwrap();
+    dm_testkit::wait_until(crate::harness::LIMIT, "the info is put again", || async {
+        let kv = site.store.get(info.key().encode()).await.unwrap();
+        kv.is_some_and(|kv| kv.create_revision > first.create_revision)
+    })
+    .await
+    .unwrap();
+    site.resolve(true).await;
+    site.same_as(MERGED, "merged.t").await;
+    worker.stop().await;
+}
