@@ -26,6 +26,7 @@ use crate::error::{Error, Result, process_error};
 use crate::permit::Permit;
 use crate::shard::coordinator::Coordinator;
 use crate::status::Board;
+use crate::unit::steps::Steps;
 use backoff::Backoff;
 
 /// A run that is asked to stop may take this long to finish what it is doing.
@@ -56,6 +57,8 @@ pub struct Surroundings {
     pub permit: Permit,
     /// The way to the other sources.
     pub coordinator: Coordinator,
+    /// Whoever watches the steps of a DDL: nobody, but in tests.
+    pub steps: Steps,
 }
 
 /// What everybody may know about a subtask.

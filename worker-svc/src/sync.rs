@@ -1,5 +1,6 @@
 //! Replication of the log: rows exactly once, DDL in its place, shard DDL together with the other sources.
 
+pub mod attempt;
 pub mod ddl;
 pub mod engine;
 pub mod progress;

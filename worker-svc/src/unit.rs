@@ -1,5 +1,7 @@
 //! What all units of a subtask share.
 
+pub mod steps;
+
 use dm_keyspace::{SourceId, TaskName, WorkerName};
 use dm_store::Store;
 use dm_task::{DbConfig, SubtaskConfig};
@@ -11,6 +13,7 @@ use crate::permit::Permit;
 use crate::rules::Rules;
 use crate::shard::coordinator::Coordinator;
 use crate::status::Board;
+use steps::Steps;
 
 /// The surroundings of one run of a subtask.
 #[derive(Clone, Debug)]
@@ -41,6 +44,8 @@ pub struct Context {
     pub cancel: CancellationToken,
     /// The way to the other sources.
     pub coordinator: Coordinator,
+    /// Whoever watches the steps of a DDL.
+    pub steps: Steps,
 }
 
 impl Context {

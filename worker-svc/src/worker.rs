@@ -14,6 +14,7 @@ use crate::session::Session;
 use crate::shard::coordinator::Coordinator;
 use crate::source::{self, Source};
 use crate::subtask::Surroundings;
+use crate::unit::steps::Steps;
 
 /// Before a new session after a lost one.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -207,6 +208,7 @@ impl<'a> Bounding<'a> {
                 &worker.name,
                 self.session.alive_since,
             ),
+            steps: Steps::default(),
         };
         let source = Source::new(surroundings, worker.secret.clone(), worker.cast.clone());
         self.source = Some(source);

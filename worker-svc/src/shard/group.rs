@@ -3,7 +3,8 @@
 //! | phase | what is true | next |
 //! |---|---|---|
 //! | Gathering | no table, or some, have met the first DDL; rows of those that have are held back | the last table meets it: Reporting |
-//! | Reporting | all have met it; the other sources do not know | told to execute or skip, and done so: Told |
+//! | Reporting | all have met it; the other sources do not know | told to execute: Executing; told to skip: Told |
+//! | Executing | the downstream may have the new structure, or not | executed: Told |
 //! | Told | the downstream has the new structure as far as this source is concerned | etcd has "done": Replaying |
 //! | Replaying | the rows held back are read again from the log | all applied: Gathering, for the next DDL |
 //!
@@ -61,6 +62,11 @@ pub enum Phase {
     Gathering,
     /// Waiting for the other sources.
     Reporting,
+    /// Told to execute; it may have been, or not.
+    Executing {
+        /// The order, as JSON.
+        operation: String,
+    },
     /// Done as told; etcd has to hear it.
     Told {
         /// The order that was followed, as JSON.

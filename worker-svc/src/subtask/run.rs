@@ -32,6 +32,7 @@ pub fn context(
         store,
         permit,
         coordinator,
+        steps,
         ..
     } = surroundings.clone();
     Ok(Context {
@@ -48,6 +49,7 @@ pub fn context(
         permit,
         cancel,
         coordinator,
+        steps,
     })
 }
 

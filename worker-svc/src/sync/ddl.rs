@@ -313,7 +313,8 @@ impl Engine {
             .await
             .map_err(downstream("connect"))?;
         let id = conn.id();
-        let run = self.unit.guarded(run(&mut conn, &execution)).await;
+        let unit = self.unit.clone();
+        let run = unit.guarded(self.attempt(&mut conn, &execution)).await;
         if matches!(run, Err(Error::Cancelled | Error::LeaseEnded)) {
             // The server would go on without us, perhaps beside our successor.
             kill(&config, id).await;
@@ -322,22 +323,15 @@ impl Engine {
     }
 }
 
-async fn run(conn: &mut Conn, execution: &Execution) -> Result<()> {
+pub(super) async fn set_session(conn: &mut Conn, session: &Session) -> Result<()> {
     let what = || downstream("set the session of a DDL");
-    if execution.session.timestamp > 0 {
-        conn.query_drop(format!(
-            "SET SESSION timestamp = {}",
-            execution.session.timestamp
-        ))
-        .await
-        .map_err(what())?;
+    if session.timestamp > 0 {
+        conn.query_drop(format!("SET SESSION timestamp = {}", session.timestamp))
+            .await
+            .map_err(what())?;
     }
-    if let Some(zone) = execution
-        .session
-        .time_zone
-        .as_deref()
-        .filter(|z| *z != "SYSTEM")
-    {
+    let zone = session.time_zone.as_deref();
+    if let Some(zone) = zone.filter(|z| *z != "SYSTEM") {
         conn.query_drop(format!(
             "SET SESSION time_zone = {}",
             connection::text(zone)
@@ -345,24 +339,26 @@ async fn run(conn: &mut Conn, execution: &Execution) -> Result<()> {
         .await
         .map_err(what())?;
     }
-    for sql in &execution.sqls {
-        match conn.query_drop(sql.as_str()).await {
-            Ok(()) => tracing::info!(sql, "DDL executed"),
-            Err(mysql_async::Error::Server(error)) if is_already_so(error.code) => {
-                tracing::warn!(
-                    sql,
-                    code = error.code,
-                    reason = error.message,
-                    "DDL counts as executed"
-                );
-            }
-            Err(source) => {
-                return Err(Error::Database {
-                    side: Scope::Downstream,
-                    what: sql.clone(),
-                    source,
-                });
-            }
+    Ok(())
+}
+
+pub(super) async fn run(conn: &mut Conn, sql: &str) -> Result<()> {
+    match conn.query_drop(sql).await {
+        Ok(()) => tracing::info!(sql, "DDL executed"),
+        Err(mysql_async::Error::Server(error)) if is_already_so(error.code) => {
+            tracing::warn!(
+                sql,
+                code = error.code,
+                reason = error.message,
+                "DDL counts as executed"
+            );
+        }
+        Err(source) => {
+            return Err(Error::Database {
+                side: Scope::Downstream,
+                what: sql.to_owned(),
+                source,
+            });
         }
     }
     Ok(())

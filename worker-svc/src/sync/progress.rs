@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::attempt::Attempt;
 use crate::binlog::position::{Location, Position};
 use crate::names::TableName;
 use crate::shard::group::{Group, RowRule};
@@ -28,6 +29,9 @@ pub struct Progress {
     /// Tables by their target; pessimistic shard mode only.
     #[serde(default)]
     pub groups: BTreeMap<TableName, Group>,
+    /// A statement that was about to be executed downstream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<Attempt>,
 }
 
 /// What to do with rows that the main stream meets.

@@ -10,6 +10,7 @@ use crate::binlog::stream::{Located, LogReader};
 use crate::error::Result;
 use crate::names::TableName;
 use crate::shard::group::Phase;
+use crate::unit::steps::Step;
 
 /// Rows are committed after this number of events.
 const BATCH: usize = 500;
@@ -89,6 +90,8 @@ impl Engine {
         if let Some(group) = self.progress.groups.get_mut(target) {
             group.phase = Phase::Replaying { at };
         }
-        self.flush().await
+        self.flush().await?;
+        self.unit.steps.reach(Step::PartReplayed).await;
+        Ok(())
     }
 }

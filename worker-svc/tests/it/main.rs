@@ -11,4 +11,5 @@ mod life;
 mod load;
 mod replication;
 mod shard;
+mod steps;
 mod stream;
