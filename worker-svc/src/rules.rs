@@ -4,6 +4,7 @@ use dm_errors::{Code, DmError};
 use dm_task::SubtaskConfig;
 use dm_task::block_allow::{self, is_system_schema};
 use dm_task::filter::{Action, EventFilter};
+use dm_task::ghost::{Ghosts, Part};
 use dm_task::route::Router;
 
 use crate::names::TableName;
@@ -14,6 +15,7 @@ pub struct Rules {
     filter: block_allow::Filter,
     router: Router,
     events: EventFilter,
+    ghosts: Ghosts,
 }
 
 impl Rules {
@@ -29,12 +31,23 @@ impl Rules {
                 .router()
                 .map_err(|e| DmError::new(Code::SYNCER_UNIT_GEN_TABLE_ROUTER, &[]).cause(e))?,
             events,
+            ghosts: Ghosts::new(config),
         })
     }
 
-    /// Whether a table takes part; an empty table name asks for the schema.
+    /// Whether a table takes part; an empty table name asks for the schema. A tool's own tables never do.
     pub fn allows(&self, schema: &str, table: &str) -> bool {
-        !is_system_schema(schema) && self.filter.allows(schema, table)
+        !is_system_schema(schema)
+            && self.filter.allows(schema, table)
+            && self.ghosts.part(table) == Part::Real
+    }
+
+    /// What a table is in a change that a tool makes to a table that takes part; without such a one it is any table.
+    pub fn part(&self, table: &TableName) -> Part {
+        match self.ghosts.part(&table.table) {
+            Part::Shadow(real) if !self.allows(&table.schema, &real) => Part::Real,
+            part => part,
+        }
     }
 
     /// The name downstream. Contradictory routes leave a table where it is, as they do in DM.

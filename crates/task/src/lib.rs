@@ -9,6 +9,7 @@ pub mod block_allow;
 pub mod db;
 pub mod duration;
 pub mod filter;
+pub mod ghost;
 mod origin;
 mod pattern;
 pub mod route;

@@ -7,6 +7,7 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
 use super::engine::Engine;
+use super::online;
 use super::progress::Decision;
 use crate::binlog::event::Query;
 use crate::binlog::position::Position;
@@ -100,6 +101,9 @@ impl Engine {
     }
 
     async fn ddl(&mut self, ddls: Vec<Ddl>, place: Place) -> Result<()> {
+        let mut copies = self.progress.copies.clone();
+        let ddls = online::effective(ddls, &self.unit.rules, &mut copies)?;
+        self.copies = (copies != self.progress.copies).then_some(copies);
         let ours: Vec<Ddl> = ddls.into_iter().filter(|d| self.concerns(d)).collect();
         if ours.is_empty() {
             return self.border(place.end).await;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use dm_schema::Key;
 use tokio::time::Instant;
 
+use super::online::Copies;
 use super::progress::{Decision, Progress};
 use super::tables::Structures;
 use crate::binlog::event::{Event, GROUP_STANDALONE, Rows, RowsKind};
@@ -72,6 +73,8 @@ pub struct Engine {
     rows: u64,
     dirty: bool,
     flushed: Instant,
+    /// What the statement under way does to [`Progress::copies`]; it counts when the statement does.
+    pub(super) copies: Option<Copies>,
 }
 
 impl Engine {
@@ -95,6 +98,7 @@ impl Engine {
             rows: 0,
             dirty: false,
             flushed: Instant::now(),
+            copies: None,
         }
     }
 
@@ -203,6 +207,9 @@ impl Engine {
         if let Some((domain, server, sequence)) = self.gtid.take() {
             self.gtids.reach(domain, server, sequence);
             self.progress.main.gtid = self.gtids.to_string();
+        }
+        if let Some(copies) = self.copies.take() {
+            self.progress.copies = copies;
         }
         self.progress.main.position = end;
         self.dirty = true;

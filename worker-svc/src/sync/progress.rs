@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::attempt::Attempt;
+use super::online::Copies;
 use crate::binlog::position::{Location, Position};
 use crate::names::TableName;
 use crate::shard::group::{Group, RowRule};
@@ -29,6 +30,9 @@ pub struct Progress {
     /// Tables by their target; pessimistic shard mode only.
     #[serde(default)]
     pub groups: BTreeMap<TableName, Group>,
+    /// What was done to tables that tools are about to put in the place of others.
+    #[serde(default, skip_serializing_if = "Copies::is_empty")]
+    pub copies: Copies,
     /// A statement that was about to be executed downstream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<Attempt>,

@@ -79,3 +79,69 @@ async fn a_ddl_that_fails_downstream_pauses_with_its_error_and_goes_on_when_mend
     site.same("shop.a").await;
     worker.stop().await;
 }
+
+/// As gh-ost and pt-online-schema-change work, with rows of all tables between their steps.
+const ONLINE: &str = "USE shop; CREATE TABLE _a_ghc (id INT PRIMARY KEY, v TEXT); INSERT INTO _a_ghc VALUES (1, 'migrated'); CREATE TABLE _a_gho LIKE a; \
+     ALTER TABLE _a_gho ADD COLUMN c INT DEFAULT 7, DROP COLUMN v; INSERT INTO _a_gho (id) SELECT id FROM a; INSERT INTO a VALUES (2, 2); INSERT INTO _a_gho (id) VALUES (2); \
+     CREATE TABLE _a_del (id INT PRIMARY KEY) COMMENT='ghost-cut-over-sentry'; DROP TABLE IF EXISTS _a_del; RENAME TABLE a TO _a_del, _a_gho TO a; \
+     INSERT INTO a VALUES (3, 3); DROP TABLE _a_ghc; DROP TABLE _a_del; \
+     CREATE TABLE _b_new LIKE b; ALTER TABLE _b_new ADD UNIQUE INDEX u (v); INSERT LOW_PRIORITY IGNORE INTO _b_new SELECT * FROM b; \
+     RENAME TABLE b TO _b_old, _b_new TO b; DROP TABLE IF EXISTS _b_old; INSERT INTO b VALUES (3, 3)";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_a_tool_changes_online_is_changed_once_the_copy_takes_its_place() {
+    let site = Site::start().await;
+    site.up
+        .exec("CREATE DATABASE shop; USE shop; CREATE TABLE a (id INT PRIMARY KEY, v INT); INSERT INTO a VALUES (1, 1); CREATE TABLE b LIKE a; INSERT INTO b VALUES (1, 1)")
+        .await
+        .unwrap();
+    site.bind("w1").await;
+    let mut config = site.subtask("all", false);
+    config.online_ddl = true;
+    site.order(&config, Stage::Running).await;
+    let worker = site.worker("w1");
+    site.same("shop.b").await;
+    let (before, after) = ONLINE.split_once("CREATE TABLE _a_del").unwrap();
+    site.up.exec(before).await.unwrap();
+    site.same("shop.a").await;
+    // What was done to the copy is remembered.
+    worker.crash().await;
+    let worker = site.worker("w1");
+    let after = format!("USE shop; CREATE TABLE _a_del{after}");
+    site.up.exec(&after).await.unwrap();
+    site.same("shop.b").await;
+    site.same("shop.a").await;
+    for table in ["a", "b"] {
+        let shown = format!("SHOW CREATE TABLE shop.{table}");
+        let columns = |rows: Vec<Vec<Option<String>>>| rows[0][1].clone();
+        assert_eq!(
+            columns(site.down.query(&shown).await.unwrap()),
+            columns(site.up.query(&shown).await.unwrap())
+        );
+    }
+    let tables = site.down.query("SHOW TABLES FROM shop").await.unwrap();
+    assert_eq!(tables.len(), 2, "{tables:?}");
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_whose_making_was_not_seen_is_an_error_of_the_subtask() {
+    let site = Site::start().await;
+    site.up
+        .exec("CREATE DATABASE shop; USE shop; CREATE TABLE a (id INT PRIMARY KEY); CREATE TABLE _a_gho LIKE a; ALTER TABLE _a_gho ADD COLUMN c INT")
+        .await
+        .unwrap();
+    site.bind("w1").await;
+    let mut config = site.subtask("all", false);
+    config.online_ddl = true;
+    site.order(&config, Stage::Running).await;
+    let worker = site.worker("w1");
+    site.same("shop.a").await;
+    site.up
+        .exec("USE shop; RENAME TABLE a TO _a_del, _a_gho TO a")
+        .await
+        .unwrap();
+    worker.await_stage(pb::Stage::Paused).await;
+    assert_eq!(worker.errors()[0].err_code, 36046, "{:?}", worker.errors());
+    worker.stop().await;
+}
