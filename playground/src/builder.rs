@@ -1,6 +1,6 @@
 //! How many of what, and the order of the start: etcd and the databases, then the services, then the workers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -8,7 +8,9 @@ use std::time::Duration;
 use dm_keyspace::Role;
 use dm_testkit::etcd::{self, RealEtcd};
 use dm_testkit::process::Spec;
+use dm_testkit::proxy::TcpProxy;
 use dm_testkit::{free_port, scratch};
+use futures::future::try_join_all;
 use tempfile::TempDir;
 
 use crate::cluster::{Playground, Stock};
@@ -30,6 +32,8 @@ pub struct Builder {
     otlp: Option<String>,
     flags: Vec<String>,
     worker_flags: Vec<String>,
+    role_flags: Vec<(Role, String)>,
+    proxied: BTreeSet<Role>,
 }
 
 impl Default for Builder {
@@ -44,6 +48,8 @@ impl Default for Builder {
             otlp: None,
             flags: Vec::new(),
             worker_flags: Vec::new(),
+            role_flags: Vec::new(),
+            proxied: BTreeSet::new(),
         }
     }
 }
@@ -105,6 +111,20 @@ impl Builder {
         self
     }
 
+    /// A further flag of the replicas of one role.
+    #[must_use]
+    pub fn role_flag(mut self, role: Role, flag: impl Into<String>) -> Self {
+        self.role_flags.push((role, flag.into()));
+        self
+    }
+
+    /// Lets each replica of a role reach etcd through a proxy of its own, see [`Playground::etcd_proxy`].
+    #[must_use]
+    pub fn etcd_through_proxies(mut self, role: Role) -> Self {
+        self.proxied.insert(role);
+        self
+    }
+
     /// A further flag of all services and workers.
     #[must_use]
     pub fn flag(mut self, flag: impl Into<String>) -> Self {
@@ -125,12 +145,19 @@ impl Builder {
             builder: &self,
         };
         let mut services = BTreeMap::new();
+        let proxies = self.proxies(&etcd).await?;
         for role in Role::ALL {
-            let own = vec![format!("--etcd-endpoints={}", etcd.endpoint())];
-            services.insert(
-                role,
-                launch.replicas(configuration::of(role), self.replicas, &own)?,
-            );
+            let flags = self.role_flags.iter().filter(|(of, _)| *of == role);
+            let flags: Vec<String> = flags.map(|(_, flag)| flag.clone()).collect();
+            let unit = |number: usize| {
+                let proxy = proxies.get(&role).and_then(|all| all.get(number - 1));
+                let endpoint = proxy.map_or_else(|| etcd.endpoint(), TcpProxy::endpoint);
+                let mut own = vec![format!("--etcd-endpoints={endpoint}")];
+                own.extend(flags.iter().cloned());
+                launch.unit(configuration::of(role), number, &own)
+            };
+            let units: Result<Vec<Unit>> = (1..=self.replicas).map(unit).collect();
+            services.insert(role, units?);
         }
         let doors: Vec<&str> = services[&Role::Election].iter().map(Unit::addr).collect();
         let doors = doors.join(",");
@@ -148,11 +175,22 @@ impl Builder {
             workers,
             sources,
             downstream,
+            proxies,
             etcd,
             dmctl,
             root,
             scratch,
         }))
+    }
+
+    async fn proxies(&self, etcd: &RealEtcd) -> Result<BTreeMap<Role, Vec<TcpProxy>>> {
+        let mut proxies = BTreeMap::new();
+        for role in &self.proxied {
+            let target = format!("127.0.0.1:{}", etcd.port());
+            let all = (0..self.replicas).map(|_| TcpProxy::start(target.clone()));
+            proxies.insert(*role, try_join_all(all).await?);
+        }
+        Ok(proxies)
     }
 
     fn root(&self) -> Result<(PathBuf, Option<TempDir>)> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use dm_keyspace::Role;
 use dm_testkit::etcd::RealEtcd;
 use dm_testkit::mariadb::MariaDb;
+use dm_testkit::proxy::TcpProxy;
 use futures::future::join_all;
 use tempfile::TempDir;
 
@@ -29,6 +30,7 @@ pub(crate) struct Stock {
     pub(crate) services: BTreeMap<Role, Vec<Unit>>,
     pub(crate) sources: Vec<MariaDb>,
     pub(crate) downstream: MariaDb,
+    pub(crate) proxies: BTreeMap<Role, Vec<TcpProxy>>,
     pub(crate) etcd: RealEtcd,
     pub(crate) dmctl: Dmctl,
     pub(crate) root: PathBuf,
@@ -64,6 +66,14 @@ impl Playground {
     /// The etcd under it all.
     pub fn etcd(&mut self) -> &mut RealEtcd {
         &mut self.0.etcd
+    }
+
+    /// The way of one replica to etcd, if it was built with [`Builder::etcd_through_proxies`].
+    ///
+    /// # Panics
+    /// When it was not.
+    pub fn etcd_proxy(&self, role: Role, replica: usize) -> &TcpProxy {
+        &self.0.proxies[&role][replica]
     }
 
     /// A server to migrate from, counted from 0.

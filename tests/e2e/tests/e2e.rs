@@ -13,7 +13,11 @@ mod bad_input;
 mod demo;
 #[path = "e2e/failover.rs"]
 mod failover;
+#[path = "e2e/network.rs"]
+mod network;
 #[path = "e2e/pessimist.rs"]
 mod pessimist;
 #[path = "e2e/ten_ddls.rs"]
 mod ten_ddls;
+#[path = "e2e/unlock.rs"]
+mod unlock;

@@ -33,6 +33,8 @@ pub struct Span {
     pub parent: Option<String>,
     /// `service.name` of the process that sent it.
     pub service: String,
+    /// `service.instance.id` of it: the replica's name.
+    pub instance: String,
     /// The operation.
     pub name: String,
     /// Attributes as text.
@@ -226,13 +228,14 @@ impl TraceService for Store {
                     .map(|resource| resource.attributes)
                     .unwrap_or_default(),
             );
-            let service = attributes.get("service.name").cloned().unwrap_or_default();
+            let attribute = |name: &str| attributes.get(name).cloned().unwrap_or_default();
+            let (service, instance) = (attribute("service.name"), attribute("service.instance.id"));
             for span in resource
                 .scope_spans
                 .into_iter()
                 .flat_map(|scope| scope.spans)
             {
-                let span = read(span, service.clone());
+                let span = read(span, service.clone(), instance.clone());
                 let mut traces = self.lock();
                 traces
                     .entry(span.trace_id.clone())
@@ -244,7 +247,7 @@ impl TraceService for Store {
     }
 }
 
-fn read(span: wire::Span, service: String) -> Span {
+fn read(span: wire::Span, service: String, instance: String) -> Span {
     Span {
         trace_id: hex::encode(&span.trace_id),
         span_id: hex::encode(&span.span_id),
@@ -254,6 +257,7 @@ fn read(span: wire::Span, service: String) -> Span {
             .any(|byte| *byte != 0)
             .then(|| hex::encode(&span.parent_span_id)),
         service,
+        instance,
         name: span.name,
         attributes: texts(span.attributes),
         start_nanos: span.start_time_unix_nano,

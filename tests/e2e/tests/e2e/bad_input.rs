@@ -11,49 +11,92 @@ struct Mistake {
     what: &'static str,
     /// Part of the right text, and what stands there instead.
     replace: (&'static str, &'static str),
+    /// Code, line, key, and what is allowed there.
     named: &'static [&'static str],
 }
+
+/// The file, as every error that lies in its text names it.
+const FILE: &str = "/mistake.yaml: ";
 
 const TASK_MISTAKES: [Mistake; 8] = [
     Mistake {
         what: "an unknown key",
         replace: ("shard-mode: pessimistic", "shard-mod: pessimistic"),
-        named: &["code=20", "line 4", "shard-mod", "allowed", "shard-mode"],
+        named: &[
+            FILE,
+            "code=20003",
+            "line 4: field shard-mod not found",
+            "(allowed: name, task-mode, is-sharding, shard-mode,",
+        ],
     },
     Mistake {
         what: "a wrong type",
         replace: ("task-mode: all", "task-mode: [all]"),
-        named: &["line 3", "task-mode"],
+        named: &[
+            FILE,
+            "code=20003",
+            "line 3: cannot unmarshal !!seq into string (key task-mode)",
+        ],
     },
     Mistake {
         what: "a wrong value",
         replace: ("task-mode: all", "task-mode: some"),
-        named: &["code=20", "task-mode"],
+        named: &[
+            FILE,
+            "code=20020",
+            "line 3: key `task-mode`: allowed are full, incremental, all, dump, load",
+        ],
     },
     Mistake {
         what: "a missing required key",
         replace: ("task-mode: all\n", ""),
-        named: &["code=20020", "task-mode"],
+        // There is no line to name.
+        named: &[
+            FILE,
+            "code=20020",
+            "key `task-mode`: allowed are full, incremental, all, dump, load",
+        ],
     },
     Mistake {
         what: "a source that nobody knows",
         replace: ("source-id: mysql-01", "source-id: mysql-99"),
-        named: &["mysql-99"],
+        named: &[
+            FILE,
+            "code=20031",
+            "mysql-99",
+            "line 14: key `mysql-instances[0].source-id`: known sources: [mysql-01]",
+        ],
     },
     Mistake {
         what: "a source twice",
         replace: ("routes:", "  - source-id: mysql-01\nroutes:"),
-        named: &["code=20014", "mysql-01"],
+        named: &[
+            FILE,
+            "code=20014",
+            "mysql-01",
+            "line 17: key `mysql-instances[1].source-id`: each source is allowed once",
+        ],
     },
     Mistake {
         what: "a bad route pattern",
         replace: ("schema-pattern: \"shop_*\"", "schema-pattern: \"~[\""),
-        named: &["code=", "~["],
+        named: &[
+            FILE,
+            "code=20045",
+            "line 18: key `routes.databases`",
+            "are allowed",
+            "~[ not valid",
+        ],
     },
     Mistake {
         what: "a route that nobody defined",
         replace: ("route-rules: [databases, shards]", "route-rules: [nowhere]"),
-        named: &["code=20023", "nowhere"],
+        named: &[
+            FILE,
+            "code=20023",
+            "nowhere",
+            "line 15: key `mysql-instances[0].route-rules`: defined are databases, shards",
+        ],
     },
 ];
 
@@ -61,17 +104,31 @@ const SOURCE_MISTAKES: [Mistake; 3] = [
     Mistake {
         what: "an unknown key",
         replace: ("from:", "server-idd: 5\nfrom:"),
-        named: &["line 2", "server-idd", "server-id"],
+        named: &[
+            FILE,
+            "code=20003",
+            "line 2: field server-idd not found",
+            "(allowed: enable, enable-gtid,",
+            ", server-id, ",
+        ],
     },
     Mistake {
         what: "a wrong type",
         replace: ("from:", "server-id: many\nfrom:"),
-        named: &["line 2", "server-id"],
+        named: &[
+            FILE,
+            "code=20003",
+            "line 2: cannot unmarshal !!str `many` into u32 (key server-id)",
+        ],
     },
     Mistake {
         what: "a source that is there already",
         replace: ("source-id:", "source-id:"),
-        named: &["code=46007", "mysql-01"],
+        // Nothing in the file is wrong.
+        named: &[
+            "code=46007",
+            "source config with ID mysql-01 already exists",
+        ],
     },
 ];
 

@@ -1,22 +1,31 @@
 //! Shard DDL through the pessimist: its trace, and a leader that sleeps past its lease.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
 use dm_keyspace::Role;
 use dm_testkit::otlp::Span;
-use e2e::{Environment, SHORT_TTL};
+use dm_testkit::proxy::Direction;
+use e2e::Environment;
 use playground::migration::{self, LIMIT};
 use playground::wait::wait_for;
 use playground::writers::Writers;
 use playground::{Playground, traces};
 
+/// Long enough that a leader whose renewals are held back decides something before it steps down, on a busy machine too.
+const LEASE: Duration = Duration::from_secs(6);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shard_ddl_is_traced_whole_and_resolved_once() {
-    let builder = Playground::builder().lease_ttl(SHORT_TTL);
+    let builder = Playground::builder()
+        .lease_ttl(LEASE)
+        .etcd_through_proxies(Role::Pessimist);
     let mut env = Environment::start(builder).await.unwrap();
     let writers = env.writers().await.unwrap();
     migration::start(&env.playground).await.unwrap();
 
     the_start_of_a_task_is_one_trace(&env).await;
-    a_shard_ddl_is_one_trace(&env, &writers).await;
+    a_shard_ddl_is_one_trace(&mut env, &writers).await;
     a_leader_that_slept_past_its_lease_commits_nothing(&mut env, &writers).await;
 
     writers.stop().await.unwrap();
@@ -41,7 +50,7 @@ async fn the_start_of_a_task_is_one_trace(env: &Environment) {
 }
 
 /// From the worker that met it, through the pessimist, to every worker that executed or skipped it.
-async fn a_shard_ddl_is_one_trace(env: &Environment, writers: &Writers) {
+async fn a_shard_ddl_is_one_trace(env: &mut Environment, writers: &Writers) {
     for shard in 0..env.shards.len() {
         env.alter(writers, shard, "channel").await.unwrap();
     }
@@ -53,7 +62,7 @@ async fn a_shard_ddl_is_one_trace(env: &Environment, writers: &Writers) {
     let trace = traces::wait_whole(&env.collector, &services, LIMIT, is_over).await;
     let trace = trace.unwrap_or_else(|e| panic!("{e}\n{}", everything(env)));
     let spans = env.collector.spans(&trace);
-    let sources: std::collections::BTreeSet<&str> = spans
+    let sources: BTreeSet<&str> = spans
         .iter()
         .filter(|span| is_settled(span))
         .filter_map(|span| attribute(span, "dm.source"))
@@ -64,6 +73,44 @@ async fn a_shard_ddl_is_one_trace(env: &Environment, writers: &Writers) {
         "{}",
         traces::render(&env.collector, &trace)
     );
+    let workers = env.playground.workers().iter();
+    assert_shape(&spans, &workers.map(|w| w.name().to_owned()).collect());
+}
+
+/// Each source's execution or skip lies under the order to it, each order under the DDL that was met first, and every worker took part by its own name.
+fn assert_shape(spans: &[Span], workers: &BTreeSet<String>) {
+    let by_id: BTreeMap<&str, &Span> = spans.iter().map(|s| (s.span_id.as_str(), s)).collect();
+    let above = |span: &Span| {
+        let mut names = Vec::new();
+        let mut at = span.parent.as_deref();
+        while let Some(parent) = at.and_then(|id| by_id.get(id)) {
+            names.push(parent.name.clone());
+            at = parent.parent.as_deref();
+        }
+        names
+    };
+    let mut settled_by = BTreeSet::new();
+    for span in spans.iter().filter(|span| is_settled(span)) {
+        let order = match span.name.as_str() {
+            "execute_shard_ddl" => "order_execution",
+            _ => "order_skip",
+        };
+        let above = above(span);
+        let ordered = above.iter().position(|name| name == order);
+        let met = above.iter().rposition(|name| name == "shard_ddl");
+        assert!(
+            ordered.is_some() && ordered < met,
+            "{} lies under {above:?}",
+            span.name
+        );
+        assert_eq!(span.service, "worker-svc");
+        assert_eq!(attribute(span, "dm.worker"), Some(span.instance.as_str()));
+        settled_by.insert(span.instance.clone());
+    }
+    assert_eq!(settled_by, *workers);
+    let orders = spans.iter().filter(|s| s.name.starts_with("order_"));
+    assert!(orders.clone().all(|s| s.service == "pessimist-svc"));
+    assert_eq!(orders.count(), 2);
 }
 
 fn is_settled(span: &Span) -> bool {
@@ -74,7 +121,8 @@ fn attribute<'a>(span: &'a Span, name: &str) -> Option<&'a str> {
     span.attributes.get(name).map(String::as_str)
 }
 
-/// SIGSTOP hides everything from the leader; its lease ends, the standby resolves the lock, and the one that wakes up has nothing to add.
+/// It has just sent an order, which the network holds back, when SIGSTOP hides everything from it. Its lease ends, the standby resolves the lock, and then the
+/// order arrives: it is refused, and counted.
 async fn a_leader_that_slept_past_its_lease_commits_nothing(
     env: &mut Environment,
     writers: &Writers,
@@ -88,9 +136,16 @@ async fn a_leader_that_slept_past_its_lease_commits_nothing(
         .wait_leader(Role::Pessimist, LIMIT)
         .await
         .unwrap();
-    let before = commits(env, asleep).await.unwrap();
-    env.playground.pause(Role::Pessimist, asleep).unwrap();
+    let before = figures(env, asleep).await.unwrap();
+    let network = env.playground.etcd_proxy(Role::Pessimist, asleep);
+    network.black_hole(Direction::ToTarget);
     env.alter(writers, 3, "coupon").await.unwrap();
+    let sent = wait_for(LIMIT, "the leader has sent its order", async || {
+        let now = figures(env, asleep).await?;
+        (now.in_flight > 0).then_some(())
+    });
+    sent.await.unwrap();
+    env.playground.pause(Role::Pessimist, asleep).unwrap();
     let heir = env
         .playground
         .wait_leader(Role::Pessimist, LIMIT)
@@ -101,6 +156,7 @@ async fn a_leader_that_slept_past_its_lease_commits_nothing(
         .await
         .unwrap();
 
+    env.playground.etcd_proxy(Role::Pessimist, asleep).heal();
     env.playground.resume(Role::Pessimist, asleep).unwrap();
     let heir_name = env
         .playground
@@ -118,19 +174,37 @@ async fn a_leader_that_slept_past_its_lease_commits_nothing(
         (state["leads"] == false && state["leader"]["name"] == heir_name.as_str()).then_some(())
     });
     woken.await.unwrap();
-    assert_eq!(commits(env, asleep).await, Some(before));
+    let landed = wait_for(LIMIT, "the order is accounted for", async || {
+        figures(env, asleep).await.filter(|now| now.in_flight == 0)
+    });
+    let after = landed.await.unwrap();
+    assert_eq!(after.commits, before.commits);
+    assert!(after.in_vain > before.in_vain, "{before:?} {after:?}");
     assert_eq!(executions(env, "coupon").await, 1);
 }
 
-/// Transactions that a replica has committed since it was started.
-async fn commits(env: &mut Environment, replica: usize) -> Option<u64> {
+/// A replica's transactions since it was started.
+#[derive(Clone, Copy, Debug)]
+struct Figures {
+    commits: u64,
+    /// Refused by a guard, or without an answer until there was no right to repeat it.
+    in_vain: u64,
+    in_flight: u64,
+}
+
+async fn figures(env: &mut Environment, replica: usize) -> Option<Figures> {
     let status = env
         .playground
         .service(Role::Pessimist, replica)
         .status()
         .await
         .ok()?;
-    status["state"]["loop"]["commits"].as_u64()
+    let figure = |name: &str| status["state"]["loop"][name].as_u64();
+    Some(Figures {
+        commits: figure("commits")?,
+        in_vain: figure("guard-failures")? + figure("lost-replies")?,
+        in_flight: figure("in-flight")?,
+    })
 }
 
 /// How often the downstream was told to add the column.
