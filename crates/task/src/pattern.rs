@@ -3,6 +3,8 @@
 //! Wildcards: `*` for any rest (only as the last character), `?` for one character, `[ab]`, `[a-z]` and `[!a]` for
 //! one character of a set. Characters, not bytes, are compared.
 
+mod compare;
+
 use regex::{Regex, RegexBuilder};
 
 /// A pattern that is not valid, with the reason.
@@ -239,6 +241,26 @@ mod tests {
         assert!(regex.matches("ax") && !regex.matches("a1"));
     }
 
+    /// Words of the pattern language, each with the regular expression that means the same.
+    fn words() -> impl Strategy<Value = Vec<(String, String)>> {
+        let same = |own: &str, regex: &str| Just((own.to_owned(), regex.to_owned()));
+        let word = prop_oneof![
+            "[a-dA-D_ß]".prop_map(|c| (c.clone(), c)),
+            same(".", "\\."),
+            same("!", "!"),
+            same("?", "."),
+            same("[!]", "!"),
+            same("[]", "[a&&b]"),
+            "[a-d_]{1,3}".prop_map(|set| (format!("[{set}]"), format!("[{set}]"))),
+            "[a-d]{1,2}".prop_map(|set| (format!("[!{set}]"), format!("[^{set}]"))),
+            ("[ab]", "[b-d]")
+                .prop_map(|(low, high)| (format!("[{low}-{high}]"), format!("[{low}-{high}]"))),
+            ("[ab]", "[b-d]")
+                .prop_map(|(low, high)| (format!("[!{low}-{high}x]"), format!("[^{low}-{high}x]"))),
+        ];
+        proptest::collection::vec(word, 0..5)
+    }
+
     proptest! {
         #[test]
         fn a_name_without_wildcards_matches_itself_and_its_prefix_with_a_star(name in "[a-zA-Zäß0-9_$]{1,12}", cut in 0_usize..12) {
@@ -246,6 +268,16 @@ mod tests {
             let prefix: String = name.chars().take(cut).collect();
             let open = format!("{prefix}*");
             prop_assert!(matches(&open, &name));
+        }
+
+        #[test]
+        fn a_wildcard_matches_what_the_same_words_as_a_regular_expression_do(words in words(), open in any::<bool>(), fold in any::<bool>(), name in "[a-dA-D!\\[_.ß-]{0,5}") {
+            let star = if open { "*" } else { "" };
+            let text: String = words.iter().map(|(own, _)| own.as_str()).chain([star]).collect();
+            let rest = if open { "(?s).*" } else { "" };
+            let regex: String = words.iter().map(|(_, regex)| regex.as_str()).collect();
+            let model = RegexBuilder::new(&format!("^(?s:{regex}){rest}$")).case_insensitive(fold).build().unwrap();
+            prop_assert_eq!(Pattern::new(&text, !fold).unwrap().matches(&name), model.is_match(&name), "{} {}", text, model);
         }
 
         #[test]

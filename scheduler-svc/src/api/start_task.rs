@@ -114,14 +114,11 @@ impl Api {
             stage: pb::Stage::Running,
         };
         let entries = self.wait_for(&expected, Awaited::all(sources)).await?;
-        let msg = if config.remove_meta {
-            REMOVE_META_IN_FILE.to_owned()
-        } else {
-            String::new()
-        };
+        let remove_meta = config.remove_meta.then(|| REMOVE_META_IN_FILE.to_owned());
+        let told: Vec<String> = remove_meta.into_iter().chain(config.notices()).collect();
         Ok(pb::StartTaskResponse {
             result: true,
-            msg,
+            msg: told.join("\n"),
             sources: entries,
             check_result: String::new(),
         })

@@ -1,13 +1,18 @@
-//! Rules on names and events. DM finds a bad route or list only when it has divided the task, and starts a task with a bad
-//! event filter without that filter; here each is an error that says where it is.
+//! Rules on names and events. DM finds a bad route or list only when it has divided the task, starts a task with a bad
+//! event filter without that filter, and leaves a table that two routes want where it is; here each is an error that says
+//! where it is. Routes that share some tables only, which may not be there, are told and not refused.
+
+use std::collections::BTreeMap;
 
 use dm_errors::{Code, DmError};
 
 use super::TaskConfig;
 use crate::block_allow;
 use crate::filter::{EventFilter, EventRule};
-use crate::route::Router;
+use crate::route::{Clash, Extent, RouteRule, Router};
 
+/// Routes told about at most.
+const MOST_NOTICES: usize = 20;
 const PATTERNS: &str = "names with `*` at the end, `?`, `[a-z]` and `[!a-z]` are allowed, and regular expressions after `~`";
 /// What an event filter may hold.
 pub(crate) const EVENTS: &str = "patterns with `*` at the end, `?` and `[a-z]`, known events, sql-pattern that are regular expressions, \
@@ -30,6 +35,7 @@ impl TaskConfig {
                 self.origin.at(&format!("routes.{name}"), &what, error)
             })?;
         }
+        self.check_clashes()?;
         for (name, rule) in &self.filters {
             check_events(std::slice::from_ref(rule), case_sensitive)
                 .map_err(|error| self.origin.at(&format!("filters.{name}"), EVENTS, error))?;
@@ -46,6 +52,71 @@ impl TaskConfig {
             })?;
         }
         Ok(())
+    }
+
+    /// What to tell about a task that may begin, one sentence each: routes that some table may be ambiguous for.
+    pub fn notices(&self) -> Vec<String> {
+        let tell = |(clash, [first, second]): (Clash, [String; 2])| {
+            let example = clash.example.map(|name| format!(", such as {name}"));
+            format!(
+                "routes `{first}` and `{second}` can match the same table{}; a table that both match is an error of the precheck, and is not routed if prechecks are ignored",
+                example.unwrap_or_default()
+            )
+        };
+        let mut all: Vec<String> = self
+            .clashes()
+            .map(|(_, c, names)| tell((c, names)))
+            .collect();
+        let more = all.len().saturating_sub(MOST_NOTICES);
+        all.truncate(MOST_NOTICES);
+        if more > 0 {
+            all.push(format!(
+                "{more} more pairs of routes can match the same table"
+            ));
+        }
+        all
+    }
+
+    /// Refuses a list in which all tables of one route are also another's.
+    fn check_clashes(&self) -> Result<(), DmError> {
+        let refused = self
+            .clashes()
+            .find(|(_, clash, _)| clash.extent == Extent::All);
+        let Some((at, clash, [first, second])) = refused else {
+            return Ok(());
+        };
+        let cause = match clash.example {
+            Some(name) => format!("{name} matches more than one rule"),
+            None => "all tables of one of them match more than one rule".to_owned(),
+        };
+        let what = format!(
+            "of two routes, both with a table-pattern or both without, neither may match all that the other does, as `{first}` and `{second}`"
+        );
+        let error = DmError::new(Code::CONFIG_GEN_TABLE_ROUTER, &[]).cause(cause);
+        let key = format!("mysql-instances[{at}].route-rules");
+        Err(self.origin.at(&key, &what, error))
+    }
+
+    /// Pairs of routes that are in each other's way in some instance, with their names and the first such instance.
+    fn clashes(&self) -> impl Iterator<Item = (usize, Clash, [String; 2])> {
+        // Instances often share their list.
+        let mut lists: BTreeMap<&[String], usize> = BTreeMap::new();
+        for (at, instance) in self.mysql_instances.iter().enumerate() {
+            let [(_, routes), ..] = instance.lists();
+            lists.entry(routes).or_insert(at);
+        }
+        lists.into_iter().flat_map(|(names, at)| {
+            let rules: Vec<RouteRule> = names
+                .iter()
+                .filter_map(|name| self.routes.get(name).cloned())
+                .collect();
+            let router = Router::new(&rules, self.case_sensitive).unwrap_or_default();
+            let named = |place: usize| names.get(place).cloned().unwrap_or_default();
+            router.clashes().into_iter().map(move |clash| {
+                let pair = [named(clash.rules.0), named(clash.rules.1)];
+                (at, clash, pair)
+            })
+        })
     }
 }
 
@@ -86,6 +157,54 @@ mod tests {
             list.contains("code=20044") && list.contains("line 8: key `block-allow-list.l`: "),
             "{list}"
         );
+    }
+
+    #[test]
+    fn routes_of_which_one_matches_all_that_another_does_are_refused_whatever_is_checked() {
+        for (r, q, cause) in [
+            (
+                "\"Shop_*\", table-pattern: \"t_*\"",
+                "shop_*, table-pattern: t_1",
+                "shop_.t_1 matches",
+            ),
+            ("shop_1", "\"shop_*\"", "shop_1 matches more than one rule"),
+            ("\"~^s\"", "\"~^s\"", "all tables of one of them match"),
+        ] {
+            let error = refused(&format!(
+                "    route-rules: [r, q]\nignore-checking-items: [all]\nroutes:\n  r: {{schema-pattern: {r}, target-schema: x}}\n  q: {{schema-pattern: {q}, target-schema: y}}\n"
+            ));
+            let place = "t.yaml: line 6: key `mysql-instances[0].route-rules`: ";
+            assert!(
+                error.contains("code=20045") && error.contains(place),
+                "{error}"
+            );
+            assert!(
+                error.contains("as `r` and `q`") && error.contains(cause),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn routes_that_may_share_a_table_are_told() {
+        let task = |more: &str| {
+            let text = format!(
+                "name: t\ntask-mode: all\ntarget-database: {{host: h}}\nmysql-instances:\n  - source-id: s1\n{more}"
+            );
+            TaskConfig::from_yaml("t.yaml", &text).unwrap().notices()
+        };
+        let routes = "routes:\n  r: {schema-pattern: s, table-pattern: a?, target-schema: x}\n  q: {schema-pattern: s, table-pattern: \"?b\", target-schema: y}\n  d: {schema-pattern: s, target-schema: z}\n";
+        let told = task(&format!("    route-rules: [r, q, d]\n{routes}"));
+        let [told] = &told[..] else {
+            panic!("{told:?}")
+        };
+        assert!(
+            told.starts_with("routes `r` and `q` can match the same table, such as s.ab; "),
+            "{told}"
+        );
+        let apart =
+            format!("    route-rules: [r, d]\n  - source-id: s2\n    route-rules: [q]\n{routes}");
+        assert_eq!(task(&apart), [""; 0], "each source has its own list");
     }
 
     #[test]

@@ -78,6 +78,7 @@ impl Api {
             Ok(passed) => (true, passed),
             Err(failed) => (false, failed.to_string()),
         };
+        let msg = generated.config.notices().join("\n");
         let sources = match result {
             true => chosen(generated.subtasks, &request.sources).err(),
             false => None,
@@ -86,7 +87,7 @@ impl Api {
             result,
             sources: sources.unwrap_or_default(),
             check_result,
-            ..Default::default()
+            msg,
         })
     }
 }
