@@ -1,6 +1,7 @@
 //! A task's part for one source: the record from which a worker runs.
 
 mod adjust;
+mod dir;
 
 pub(crate) use adjust::{SHADOW_RULE, TRASH_RULE, adjust_shard_mode};
 

@@ -136,7 +136,7 @@ fn a_minimal_task_has_every_default() {
 }
 
 #[test]
-fn every_documented_key_is_accepted_and_reaches_its_subtask() {
+fn settings_reach_their_subtask_in_the_form_that_is_stored() {
     let subtasks = split(FULL).unwrap();
     let [first, second] = &subtasks[..] else {
         panic!("{}", subtasks.len())
@@ -351,6 +351,20 @@ fn other_mistakes_have_dms_code() {
     assert_eq!(
         answer("target-database:", "experimental:").0,
         Code::CONFIG_YAML_TRANSFORM
+    );
+}
+
+#[test]
+fn of_several_mistakes_the_one_that_dm_meets_first_is_told() {
+    let with = |text: &str| answer("mysql-01\n", &format!("mysql-01\n{text}\n")).0;
+    assert_eq!(
+        with("    expression-filters: [x]"),
+        Code::CONFIG_EXPR_FILTER_NOT_FOUND
+    );
+    assert_eq!(
+        with("    expression-filters: [x]\n    validator-config-name: x"),
+        Code::CONTINUOUS_VALIDATOR_CFG_NOT_FOUND,
+        "expressions are looked up last"
     );
 }
 

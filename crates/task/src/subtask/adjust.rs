@@ -3,7 +3,7 @@
 use dm_errors::{Code, DmError};
 use regex::Regex;
 
-use super::SubtaskConfig;
+use super::{SubtaskConfig, dir};
 use crate::filter::EventRule;
 use crate::route::RouteRule;
 use crate::source::MAX_SOURCE_ID;
@@ -28,7 +28,7 @@ impl SubtaskConfig {
         if self.meta_schema.is_empty() {
             self.meta_schema = "dm_meta".into();
         }
-        self.adjust_dirs();
+        self.adjust_dirs()?;
         self.syncer.adjust()?;
         self.check_foreign_keys()?;
         if !self.timezone.is_empty() {
@@ -63,7 +63,7 @@ impl SubtaskConfig {
                 &[],
             ));
         }
-        if is_local(&self.loader.dir) {
+        if dir::is_local(&self.loader.dir) {
             return Err(DmError::new(
                 Code::CONFIG_IMPORT_INTO_REQUIRES_SHARED_STORAGE,
                 &[&self.loader.dir],
@@ -91,20 +91,27 @@ impl SubtaskConfig {
         adjust_ghost_rules("trash-table-rules", &mut self.trash_table_rules, TRASH_RULE)
     }
 
-    fn adjust_dirs(&mut self) {
+    fn adjust_dirs(&mut self) -> Result<(), DmError> {
         if matches!(self.mode.as_str(), "all" | "full") {
-            let suffix = match self.loader.dir.starts_with("s3://") {
+            let dir = &mut self.loader.dir;
+            let in_s3 = dir.starts_with("s3://");
+            if in_s3 && self.loader.import_mode == "loader" {
+                return Err(DmError::new(Code::CONFIG_LOADER_S3_NOT_SUPPORT, &[dir]));
+            }
+            let suffix = match in_s3 {
                 true => format!("/{}.{}", self.name, self.source_id),
                 false => format!(".{}", self.name),
             };
-            self.loader.dir = with_suffix(&self.loader.dir, &suffix);
+            *dir = dir::with_suffix(dir, &suffix)
+                .ok_or_else(|| DmError::new(Code::CONFIG_LOADER_DIR_INVALID, &[dir]))?;
         }
         if self.loads() && self.loader.sorting_dir_physical.is_empty() {
-            self.loader.sorting_dir_physical = match is_local(&self.loader.dir) {
+            self.loader.sorting_dir_physical = match dir::is_local(&self.loader.dir) {
                 true => format!("{}.sorting", self.loader.dir),
-                false => format!("./sorting.{}", path_escaped(&self.name)),
+                false => format!("./sorting.{}", dir::path_escaped(&self.name)),
             };
         }
+        Ok(())
     }
 
     fn check_foreign_keys(&self) -> Result<(), DmError> {
@@ -200,55 +207,6 @@ fn adjust_ghost_rules(key: &str, rules: &mut Vec<String>, default: &str) -> Resu
     Ok(())
 }
 
-fn is_local(dir: &str) -> bool {
-    dir.split_once("://")
-        .is_none_or(|(scheme, _)| matches!(scheme, "file" | "local"))
-}
-
-/// The directory with a suffix to its path, once; what follows a `?` stays behind.
-fn with_suffix(dir: &str, suffix: &str) -> String {
-    let (path, query) = match dir.contains("://").then(|| dir.find('?')).flatten() {
-        Some(at) => dir.split_at(at),
-        None => (dir, ""),
-    };
-    let suffix = if dir.contains("://") {
-        url_escaped(suffix)
-    } else {
-        suffix.to_owned()
-    };
-    let trimmed = path.trim_end_matches('/');
-    if path.ends_with(&suffix) {
-        return dir.to_owned();
-    }
-    match trimmed.ends_with(&suffix) {
-        true => format!("{trimmed}{query}"),
-        false => format!("{trimmed}{suffix}{query}"),
-    }
-}
-
-/// A text for the path of a URL, with its slashes.
-fn url_escaped(text: &str) -> String {
-    escaped(text, "/")
-}
-
-/// A text for one segment of a path.
-fn path_escaped(text: &str) -> String {
-    escaped(text, "")
-}
-
-fn escaped(text: &str, also: &str) -> String {
-    let mut out = String::new();
-    for byte in text.bytes() {
-        let c = char::from(byte);
-        if c.is_ascii_alphanumeric() || "-_.~$&+:=@".contains(c) || also.contains(c) {
-            out.push(c);
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -283,6 +241,25 @@ mod tests {
             own.adjust().unwrap();
             assert_eq!(own, once, "a second adjustment changes nothing");
         }
+    }
+
+    #[test]
+    fn a_directory_that_nobody_could_use_is_refused_where_something_is_dumped() {
+        let refused = |mode: &str, dir: &str, import_mode: &str| {
+            let mut own = subtask(mode, dir);
+            own.loader.import_mode = import_mode.into();
+            own.adjust().err().map(|error| error.code())
+        };
+        let (s3, invalid) = (
+            Code::CONFIG_LOADER_S3_NOT_SUPPORT,
+            Code::CONFIG_LOADER_DIR_INVALID,
+        );
+        assert_eq!(refused("all", "s3://b/d", "loader"), Some(s3));
+        assert_eq!(refused("load", "s3://b/d", "loader"), None);
+        assert_eq!(refused("all", "./d", "loader"), None);
+        assert_eq!(refused("all", "s3://b/d", "sql"), None);
+        assert_eq!(refused("full", "s3://b/%zz", ""), Some(invalid));
+        assert_eq!(refused("load&sync", "s3://b/%zz", ""), None);
     }
 
     #[test]

