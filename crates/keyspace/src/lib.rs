@@ -37,6 +37,7 @@
 //! /dm-master/evicted/{role}/{name}                                 EvictionKey          JSON
 //! /dm-master/transfer/{role}                                       TransferKey          JSON
 //! /dm-master/task-start/{task}                                     TaskStartKey         JSON
+//! /dm-master/relay-operation                                       RelayOperationKey    JSON
 //! ```
 //!
 //! What must stay true:
@@ -93,7 +94,7 @@ pub use stage::{
 };
 pub use subtask::SubtaskKey;
 pub use task_cli_args::{TaskCliArgs, TaskCliArgsKey};
-pub use task_start::{TaskStart, TaskStartKey};
+pub use task_start::{OperationKind, RelayOperationKey, TaskStart, TaskStartKey};
 pub use task_template::{TaskTemplate, TaskTemplateKey};
 pub use transfer::{Transfer, TransferKey};
 pub use worker::{WorkerInfo, WorkerInfoKey};

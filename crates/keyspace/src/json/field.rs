@@ -134,6 +134,24 @@ integer_fields!(
     u64: "an integer of 64 bits, not negative, without fraction"
 );
 
+/// A list of which "none" and "empty" are the same.
+impl Field for Vec<SourceId> {
+    fn read(&mut self, json: &RawValue) -> Result<(), Mismatch> {
+        let list: Option<Vec<String>> =
+            serde_json::from_str(json.get()).map_err(|_| Mismatch("a list of strings or null"))?;
+        *self = list
+            .unwrap_or_default()
+            .into_iter()
+            .map(SourceId::from)
+            .collect();
+        Ok(())
+    }
+
+    fn write(&self, out: &mut String) {
+        write_list(out, Some(self), |out, id| push_string(out, id.as_str()));
+    }
+}
+
 /// A list of which "none" (`null`) and "empty" (`[]`) are two states that must both survive.
 impl Field for Option<Vec<String>> {
     fn read(&mut self, json: &RawValue) -> Result<(), Mismatch> {
