@@ -131,6 +131,7 @@ where
     );
     let mirror = ctx.0.front.clone().mirror_health();
     ctx.spawn("health", OnExit::Log, mirror);
+    let release = acceptor.release.clone();
     let mut server = tokio::spawn(acceptor.serve(listener));
     let limit = settings.common.shutdown_timeout;
     let mut body = tokio::spawn(body(settings, ctx.clone()));
@@ -145,8 +146,13 @@ where
     }
     ctx.0.stopping.cancel();
     let deadline = Deadline::after(limit);
-    shutdown::in_order(&ctx, async { drop((&mut server).await) }, deadline).await;
+    let mut port = None;
+    shutdown::in_order(&ctx, async { port = (&mut server).await.ok() }, deadline).await;
     server.abort();
+    release.cancel();
+    if let Some(port) = port {
+        drop(port.await);
+    }
     if !body_ended {
         match tokio::time::timeout_at(deadline.instant(), &mut body).await {
             Ok(ended) => report_body(&ctx, ended),
@@ -210,6 +216,7 @@ fn prepare(
         tls: tls.clone(),
         stop: stopping.clone(),
         drain: common.drain_timeout,
+        release: CancellationToken::new(),
     };
     let ctx = Context(Arc::new(Inner {
         service,

@@ -1,9 +1,9 @@
 //! Tasks with names and rules, and the end of a process in order:
 //!
 //! 1. not ready: `/readyz` and gRPC health say so, and load balancers turn away;
-//! 2. no new connections, requests under way finish (or are cut after `drain-timeout`);
+//! 2. new connections are closed at once, requests under way finish (or are cut after `drain-timeout`);
 //! 3. hooks: resign, so that the next leader starts at once and not after a lease;
-//! 4. loops stop;
+//! 4. loops stop, and the port is given back: from then on it refuses, as that of a dead process does;
 //! 5. telemetry is flushed (by [`crate::process`], which owns it).
 //!
 //! A replica leads and its loops run until its last request is answered; that is why 3 and 4 come after 2.

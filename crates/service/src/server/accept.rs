@@ -15,6 +15,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -39,11 +40,17 @@ pub(crate) struct Acceptor {
     pub(crate) stop: CancellationToken,
     /// How long open requests may take after that.
     pub(crate) drain: Duration,
+    /// Cancelled when the port is to be given back, after the process has said its last words.
+    pub(crate) release: CancellationToken,
 }
 
 impl Acceptor {
-    /// Serves until `stop`, then lets requests under way finish, at most for `drain`, then cuts what is left.
-    pub(crate) async fn serve(self, listener: TcpListener) {
+    /// Serves until `stop`, then lets requests under way finish, at most for `drain`, then cuts what is left. What it gives
+    /// back ends with the port.
+    ///
+    /// The port stays open until `release`: to those who watch this process a port that refuses means that it is dead, and
+    /// they would end the lease under which its last requests are answered.
+    pub(crate) async fn serve(self, listener: TcpListener) -> JoinHandle<()> {
         let graceful = GracefulShutdown::new();
         let cut = CancellationToken::new();
         let room = Arc::new(Semaphore::new(MOST_CONNECTIONS));
@@ -55,7 +62,10 @@ impl Acceptor {
                 cut.run_until_cancelled(connection).await;
             });
         }
-        drop(listener);
+        let release = self.release.clone();
+        let port = tokio::spawn(async move {
+            release.run_until_cancelled(turn_away(listener)).await;
+        });
         if tokio::time::timeout(self.drain, graceful.shutdown())
             .await
             .is_err()
@@ -63,6 +73,7 @@ impl Acceptor {
             tracing::info!(after = ?self.drain, "connections cut that had not drained");
         }
         cut.cancel();
+        port
     }
 
     async fn next(
@@ -104,6 +115,16 @@ impl Acceptor {
             },
             Ok(Err(error)) => tracing::info!(peer, %error, "TLS handshake failed"),
             Err(_) => tracing::info!(peer, "TLS handshake took too long"),
+        }
+    }
+}
+
+/// Closes each new connection at once, so that its client goes elsewhere.
+async fn turn_away(listener: TcpListener) {
+    loop {
+        if let Err(error) = listener.accept().await {
+            tracing::debug!(%error, "accept failed");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
         }
     }
 }
