@@ -1,6 +1,7 @@
 //! Whether this process should be sent requests, and if not, why: a set of named conditions, each holding or not for a reason.
 //!
-//! Being a standby is no reason against: standbys answer. Each change of a condition is logged once.
+//! Being a standby is no reason against: standbys answer. Each change of a condition is logged once; the cause, after the
+//! first `: ` of a reason, may change with each try and is no change.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,9 +22,8 @@ impl Readiness {
     /// The condition does not hold (any more), for this reason, such as `unreachable since 12:00:01`.
     pub fn not_ready(&self, condition: &'static str, reason: impl Into<String>) {
         let reason = reason.into();
-        let reason_for_log = reason.clone();
-        if self.set(condition, Some(reason)) {
-            tracing::warn!(condition, reason = reason_for_log, "not ready");
+        if self.set(condition, Some(reason.clone())) {
+            tracing::warn!(condition, reason, "not ready");
         }
     }
 
@@ -48,18 +48,27 @@ impl Readiness {
         Changes(self.0.subscribe())
     }
 
+    /// Whether that is worth a line in the log.
     fn set(&self, condition: &'static str, reason: Option<String>) -> bool {
+        let mut is_news = false;
         self.0.send_if_modified(|conditions| {
-            if conditions.get(condition) == Some(&reason) {
+            let before = conditions.get(condition);
+            if before == Some(&reason) {
                 return false;
             }
-            let was_ready = conditions
-                .insert(condition, reason.clone())
-                .flatten()
-                .is_none();
-            was_ready != reason.is_none() || reason.is_some()
-        })
+            let matter = |reason: &Option<String>| reason.as_deref().map(matter).map(str::to_owned);
+            // A condition that holds from the start is no news.
+            is_news = before.map(matter).unwrap_or_default() != matter(&reason);
+            conditions.insert(condition, reason);
+            true
+        });
+        is_news
     }
+}
+
+/// A reason without its cause.
+fn matter(reason: &str) -> &str {
+    reason.split_once(": ").map_or(reason, |(matter, _)| matter)
 }
 
 pub(crate) struct Changes(watch::Receiver<BTreeMap<&'static str, Option<String>>>);
@@ -97,5 +106,14 @@ mod tests {
         assert!(!readiness.set("etcd", Some("down".to_owned())));
         assert!(readiness.set("etcd", None));
         assert!(!readiness.set("etcd", None));
+    }
+
+    #[test]
+    fn another_cause_is_shown_and_no_news() {
+        let readiness = Readiness::default();
+        assert!(readiness.set("replica", Some("etcd: refused".to_owned())));
+        assert!(!readiness.set("replica", Some("etcd: timed out".to_owned())));
+        assert_eq!(readiness.reasons(), ["replica: etcd: timed out"]);
+        assert!(readiness.set("replica", Some("the name is in use".to_owned())));
     }
 }
