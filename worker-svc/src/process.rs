@@ -21,7 +21,18 @@ const SESSION: &str = "session";
 pub async fn serve(settings: Settings<Join>, ctx: Context) -> Result<(), BoxError> {
     ctx.readiness().not_ready(SESSION, "not joined yet");
     let join = addresses(&settings.own.join);
-    let secret = register(ctx.channels(), &join, ctx.name(), ctx.advertise_addr()).await?;
+    let stopping = ctx.stopping();
+    let waiting = |reason| ctx.readiness().not_ready(SESSION, reason);
+    let joining = register(
+        ctx.channels(),
+        &join,
+        ctx.name(),
+        ctx.advertise_addr(),
+        waiting,
+    );
+    let Some(secret) = stopping.run_until_cancelled(joining).await else {
+        return Ok(());
+    };
     let store = Store::connect(&Options {
         endpoints: join,
         // The masters that a worker once joined through may all be replaced.

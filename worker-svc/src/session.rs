@@ -64,29 +64,37 @@ impl Session {
         })
     }
 
-    /// Renews the lease until it is lost. The permit has ended when this returns.
-    pub async fn keep(&self) {
-        tokio::select! {
-            () = self.renew() => tracing::warn!("lease lost"),
-            () = self.seen_gone() => tracing::warn!("alive key gone"),
-            () = self.permit.ended() => tracing::warn!("lease not renewed in time"),
-        }
+    /// Renews the lease until it is lost, and says how. The permit has ended when this returns.
+    pub async fn keep(&self) -> &'static str {
+        let why = tokio::select! {
+            () = self.renew() => "the lease is gone",
+            () = self.seen_gone() => "the key of this worker is gone",
+            () = self.permit.ended() => "the lease was not renewed in time",
+        };
         self.grantor.revoke();
+        why
     }
 
     async fn renew(&self) {
         loop {
             tokio::time::sleep(self.ttl / 3).await;
+            let mut is_late = false;
             loop {
                 let sent = Instant::now();
                 match self.store.keep_alive_once(self.lease).await {
                     Ok(()) => {
                         self.grantor.renewed(sent, self.ttl);
+                        if is_late {
+                            tracing::info!("lease renewed again");
+                        }
                         break;
                     }
                     Err(Error::LeaseGone) => return,
                     Err(error) => {
-                        tracing::warn!(%error, "lease not renewed");
+                        if !is_late {
+                            tracing::warn!(%error, "lease not renewed; trying on");
+                        }
+                        is_late = true;
                         tokio::time::sleep(RETRY).await;
                     }
                 }

@@ -51,11 +51,10 @@ impl Worker {
                 Ok(session) => {
                     tracing::info!(worker = %self.name, ttl = ?self.ttl, "alive");
                     changed(Ok(()));
-                    self.session(session, &stop).await;
+                    self.session(session, &stop, &changed).await;
                 }
                 Err(error) => {
-                    tracing::warn!(worker = %self.name, %error, "no lease");
-                    changed(Err(error.to_string()));
+                    changed(Err(format!("etcd: {error}")));
                 }
             }
             tokio::select! {
@@ -66,14 +65,20 @@ impl Worker {
     }
 
     /// Serves while the session lasts. A stop that is asked for lets the subtasks finish before the lease is given back; a lost lease lets nothing finish.
-    async fn session(&self, session: Session, stop: &CancellationToken) {
+    async fn session(
+        &self,
+        session: Session,
+        stop: &CancellationToken,
+        changed: &impl Fn(std::result::Result<(), String>),
+    ) {
         let mut bound = Bounding::new(self, &session);
         tokio::select! {
             biased;
-            () = session.keep() => tracing::warn!("session lost: everything stops"),
+            // Told before anything else: giving up may take its time.
+            why = session.keep() => changed(Err(format!("session lost, everything stops: {why}"))),
             () = stop.cancelled() => {
                 tokio::select! {
-                    () = session.keep() => {}
+                    _ = session.keep() => {}
                     () = bound.close() => {}
                 }
             }
