@@ -31,4 +31,4 @@ pub use handle::{Handle, Plan, Refused, WriteError};
 pub use line::{Candidate, Line, LineFault, MemberEntry, Term};
 pub use machine::{Decision, Machine, Proposal, ProposedPut, ProposedValue, Subject, TracedValue};
 pub use replica::{Replica, Settings};
-pub use status::{Stats, Status};
+pub use status::{Observer, Stats, Status};

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use dm_keyspace::{
-    Campaign, EvictionKey, Key, LeaderKey, LeaseId, Member, MemberKey, MemberName, Role, Transfer,
-    TransferKey,
+    Campaign, Eviction, EvictionKey, Key, LeaderKey, LeaseId, Member, MemberKey, MemberName, Role,
+    Transfer, TransferKey,
 };
 use dm_store::{Batch, Event, Guard, KeyValue, Revision, Snapshot};
 
@@ -193,7 +193,11 @@ impl Line {
                 Err(e) => self.fault(&kv.key, &e),
             },
             Ok(Key::Eviction(key)) if key.role == self.role => {
+                // Whatever the value says, the key's being there evicts.
                 self.evicted.insert(key.name);
+                if let Err(e) = Eviction::from_bytes(&kv.value) {
+                    self.fault(&kv.key, &e);
+                }
             }
             Ok(Key::Transfer(key)) if key.role == self.role => {
                 match Transfer::from_bytes(&kv.value) {

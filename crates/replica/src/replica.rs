@@ -28,7 +28,7 @@ use crate::machine::Machine;
 use crate::pack::Pack;
 use crate::probe::{self, Predecessor};
 use crate::session::{Pulse, Session, SessionKeeper};
-use crate::status::{Stats, Status};
+use crate::status::{Observer, Stats, Status};
 
 use moves::Moves;
 use requests::Requests;
@@ -87,6 +87,7 @@ pub struct Replica<M: Machine> {
     commands: mpsc::Receiver<Command<M>>,
     handle: Handle<M>,
     status: watch::Sender<Status>,
+    observer: Box<dyn Observer>,
 }
 
 impl<M: Machine> std::fmt::Debug for Replica<M> {
@@ -124,7 +125,15 @@ impl<M: Machine> Replica<M> {
             commands,
             handle,
             status,
+            observer: Box::new(()),
         }
+    }
+
+    /// Lets `observer` hear what the loop does.
+    #[must_use]
+    pub fn observed_by(mut self, observer: impl Observer) -> Self {
+        self.observer = Box::new(observer);
+        self
     }
 
     /// A way to talk to it.
@@ -185,6 +194,7 @@ impl<M: Machine> Replica<M> {
             settings: self.settings,
             machine: self.machine,
             status: self.status,
+            observer: self.observer,
         };
         let mut feed_items = feed_items;
         inner.run(&mut feed_items, self.commands, &stop).await;
@@ -239,6 +249,7 @@ struct Loop<M: Machine> {
     stats: Stats,
     told: Told,
     status: watch::Sender<Status>,
+    observer: Box<dyn Observer>,
 }
 
 impl<M: Machine> Loop<M> {
@@ -467,7 +478,7 @@ impl<M: Machine> Loop<M> {
             Outcome::Committed(_) => {
                 self.stats.commits += 1;
                 self.stats.committed_proposals += landed.items.len() as u64;
-                self.stats.commit_time += landed.took;
+                self.observer.committed(landed.took, landed.items.len());
             }
             Outcome::GuardFailed(revision) => {
                 self.stats.guard_failures += 1;

@@ -44,6 +44,17 @@ impl Status {
     }
 }
 
+/// Hears of what sums would blur, as it happens. Called within the loop, so it must not wait.
+pub trait Observer: Send + 'static {
+    /// A transaction that carried so many proposals was committed this long after it was sent.
+    fn committed(&self, took: Duration, proposals: usize);
+}
+
+/// Nobody listens.
+impl Observer for () {
+    fn committed(&self, _: Duration, _: usize) {}
+}
+
 /// Counters and gauges of the loop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -65,8 +76,6 @@ pub struct Stats {
     pub lost_replies: u64,
     /// Transactions of which nobody could find out whether they took effect.
     pub unknown: u64,
-    /// Time from sending a transaction to its answer, summed over `commits`.
-    pub commit_time: Duration,
     /// From the arrival of the last feed item to the end of its fold.
     pub feed_lag: Duration,
     /// Subjects that call for something at the moment.

@@ -5,7 +5,8 @@
 //! 1. [`trace_in`]: first, so that all that follows, refusals too, happens inside the request's span.
 //! 2. [`request_metrics`]: counts what the layers below refuse as well as what handlers answer.
 //! 3. [`deadline`]: bounds everything below, waiting for a leader included, and tells it how much time is left.
-//! 4. [`forward`]: last, on the routes of the role only, so that health, reflection and what each replica answers for itself stay here.
+//! 4. `revision`: on the service's own routes, around everything that answers.
+//! 5. [`forward`]: last, on the routes of the role only, so that health, reflection and what each replica answers for itself stay here.
 //!
 //! Out: [`trace_out`] around [`deadline::DefaultTimeout`] around the channel, put together in [`crate::client`].
 
@@ -13,6 +14,7 @@ pub mod deadline;
 pub mod forward;
 mod outcome;
 pub mod request_metrics;
+pub(crate) mod revision;
 pub mod trace_in;
 pub mod trace_out;
 
@@ -36,7 +38,7 @@ pub fn inbound(router: Router, metrics: request_metrics::Layer, longest: Duratio
     )
 }
 
-/// Puts the routes that only a leader answers behind layer 4.
+/// Puts the routes that only a leader answers behind layer 5.
 pub fn led<P: forward::Peers + Sync>(router: Router, forward: forward::Layer<P>) -> Router {
     router.layer(forward)
 }

@@ -5,6 +5,7 @@
 
 mod changes;
 mod member;
+mod metrics;
 mod mirror;
 
 use std::collections::BTreeSet;
@@ -42,7 +43,8 @@ impl<M: Machine> std::fmt::Debug for Replicated<M> {
     }
 }
 
-/// Starts a replica of `role`. `summary` is what `/status` shows of the folded state: counts and faults, never secrets.
+/// Starts a replica of `role`. `summary` is what `/status` shows of the folded state, never secrets: counts, and under `faults` the
+/// records that cannot be used, each with its `key`; those are counted in `dm_faults`.
 pub async fn replicate<M: Machine>(
     ctx: &Context,
     role: Role,
@@ -55,15 +57,17 @@ pub async fn replicate<M: Machine>(
         lease_ttl: ctx.common().lease_ttl,
         ..Settings::new(role, member)
     };
-    let replica = Replica::new(settings, store.clone(), machine);
+    let replica = Replica::new(settings, store.clone(), machine)
+        .observed_by(metrics::Commits::register(ctx.metrics())?);
     let handle = replica.handle();
     run_until_stopped(ctx, replica);
 
     let leader = mirror::leader(ctx, handle.status());
     mirror::readiness(ctx, handle.status());
-    mirror::metrics(ctx, handle.status())?;
+    metrics::mirror(ctx, handle.status())?;
+    let faults = metrics::Faults::register(ctx.metrics())?;
     let state = Arc::new(Mutex::new(Value::Null));
-    mirror::summary(ctx, handle.clone(), summary, state.clone());
+    mirror::summary(ctx, handle.clone(), summary, state.clone(), faults);
     let status = handle.status();
     let member = member::Service::new(
         role,
@@ -73,9 +77,14 @@ pub async fn replicate<M: Machine>(
         ctx.clock().clone(),
     );
     let endpoints = store.endpoints();
+    let revision = {
+        let status = handle.status();
+        move || status.borrow().applied.0
+    };
     let app = App::new()
         .leader(leader)
         .descriptors(dm_proto::FILE_DESCRIPTOR_SET)
+        .revision(revision)
         .grpc_local(MemberServer::new(member))
         .status(move || {
             page(
@@ -147,6 +156,7 @@ fn page(status: &dm_replica::Status, etcd: &BTreeSet<String>, state: &Value) -> 
             "guard-failures": status.stats.guard_failures,
             "refused": status.stats.refused,
             "lost-replies": status.stats.lost_replies,
+            "unknown": status.stats.unknown,
             "wanted": status.stats.wanted,
             "in-flight": status.stats.in_flight,
             "audits": status.stats.audits,

@@ -179,8 +179,9 @@ impl Running {
         .await
     }
 
-    /// Stops as on SIGTERM.
+    /// Stops as on SIGTERM, which may come twice.
     pub async fn stop(self) {
+        self.stop.cancel();
         self.stop.cancel();
         self.task.await.unwrap();
     }

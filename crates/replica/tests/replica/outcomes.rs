@@ -208,10 +208,12 @@ async fn what_a_stopping_replica_cannot_find_out_is_told_as_unknown() {
 }
 
 #[tokio::test]
-async fn what_a_stopping_replica_has_not_sent_is_refused() {
-    let (_etcd, _x, a) = leader().await;
+async fn replica_that_is_stopped_twice_ends_once_and_leaves_no_key() {
+    let (etcd, _x, a) = leader().await;
     let handle = a.handle.clone();
     a.stop().await;
+    assert!(etcd.dump("/dm-master/").is_empty());
+    assert_eq!(handle.resign().await, Err(Refused::Stopping));
     assert!(matches!(
         handle.write(create("x", "1")).await,
         Err(WriteError::Refused(Refused::Stopping))

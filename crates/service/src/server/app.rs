@@ -14,6 +14,7 @@ use tower::{Service, ServiceExt};
 
 use crate::layers::forward::LeaderView;
 
+pub(super) type RevisionFn = Arc<dyn Fn() -> i64 + Send + Sync>;
 type StatusFn = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
 
 /// The routes of a service and what the harness shows about it. Handed to [`Context::serve`](crate::Context::serve).
@@ -25,6 +26,7 @@ pub struct App {
     pub(super) leader: Option<watch::Receiver<LeaderView>>,
     pub(super) descriptors: Vec<&'static [u8]>,
     pub(super) status: StatusFn,
+    pub(super) revision: Option<RevisionFn>,
 }
 
 impl fmt::Debug for App {
@@ -45,6 +47,7 @@ impl Default for App {
             leader: None,
             descriptors: Vec::new(),
             status: Arc::new(|| serde_json::Value::Null),
+            revision: None,
         }
     }
 }
@@ -106,6 +109,13 @@ impl App {
     #[must_use]
     pub fn descriptors(mut self, encoded: &'static [u8]) -> Self {
         self.descriptors.push(encoded);
+        self
+    }
+
+    /// What the state that answers has reached. It goes with every gRPC answer that does not say so itself, as `dm-revision`.
+    #[must_use]
+    pub fn revision(mut self, revision: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
+        self.revision = Some(Arc::new(revision));
         self
     }
 

@@ -107,6 +107,10 @@ impl Front {
             Some(fallback) => routes.fallback_service(fallback),
             None => routes.fallback(nothing_here),
         };
+        let routes = match app.revision {
+            Some(revision) => layers::revision::mark(routes, revision),
+            None => routes,
+        };
         let installed = Installed {
             routes,
             names: app.names,
