@@ -138,9 +138,16 @@ impl Service {
         }
         .encode();
         let seen = name.clone();
-        let was = self
-            .look(move |c| c.line(role).is_some_and(|l| l.evicted().contains(&seen)))
+        let (was, known) = self
+            .look(move |c| (is_evicted(c, role, &seen), members_of(c, role)))
             .await?;
+        if evict && !was && !known.contains(name.as_str()) {
+            let known: Vec<String> = known.into_iter().collect();
+            return Err(Status::not_found(format!(
+                "no member {name} of {role}; its members are: {}",
+                known.join(", ")
+            )));
+        }
         if evict {
             self.store
                 .put(key, Eviction::new(name.clone()).to_bytes(), None)
@@ -171,6 +178,30 @@ impl Service {
                 "the order is in etcd, but the member has not followed it yet",
             )),
         }
+    }
+
+    /// Ends the lease of a member whose process is gone, and waits until none of its keys is left. One that has none is no error.
+    pub(crate) async fn end_lease(&self, role: Role, name: &str) -> Result<(), Status> {
+        let name = MemberName::from(name);
+        let lease_of = {
+            let name = name.clone();
+            move |c: &Cluster| {
+                let mut members = c.line(role)?.members();
+                members
+                    .find(|(member, _)| **member == name)
+                    .map(|(_, entry)| entry.lease)
+            }
+        };
+        let Some(lease) = self.look(lease_of.clone()).await? else {
+            return Ok(());
+        };
+        tracing::info!(%name, %lease, "ending the lease of a member that is gone");
+        self.store.revoke(lease).await.map_err(unavailable)?;
+        let gone = move |c: &Cluster| (lease_of(c) != Some(lease)).then_some(());
+        let seen = self.handle.wait_until(SEEN_LIMIT, gone).await;
+        seen.map_err(unavailable)?.ok_or_else(|| {
+            Status::deadline_exceeded("the lease is ended, but its keys are still to be seen")
+        })
     }
 
     /// Evicts whoever leads any of the roles.
@@ -242,6 +273,19 @@ fn names_in_line(cluster: &Cluster, role: Role) -> BTreeSet<String> {
     let line = cluster.line(role).into_iter().flat_map(Line::candidates);
     line.map(|candidate| candidate.campaign.id.to_string())
         .collect()
+}
+
+fn is_evicted(cluster: &Cluster, role: Role, name: &MemberName) -> bool {
+    let line = cluster.line(role);
+    line.is_some_and(|line| line.evicted().contains(name))
+}
+
+/// The registered and those in line, by name.
+fn members_of(cluster: &Cluster, role: Role) -> BTreeSet<String> {
+    let members = cluster.line(role).into_iter().flat_map(Line::members);
+    let mut names = names_in_line(cluster, role);
+    names.extend(members.map(|(name, _)| name.to_string()));
+    names
 }
 
 fn leader_of(line: &Line) -> Option<Leader> {

@@ -6,6 +6,7 @@
 //! | `v1 key …` | the record under its present key, and the old key gone | no key of the old layout is left |
 //! | `cluster version` | version 4 | it says 4 or more, and no old key is left |
 
+mod unread;
 mod upgrade;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use dm_replica::{Decision, Line, Machine, Proposal};
 use dm_store::{Batch, Event, Guard, KeyValue, Revision, Snapshot};
 use serde_json::{Value, json};
 
+use unread::Unread;
 use upgrade::OldKeys;
 
 const ID: &str = "cluster id";
@@ -46,6 +48,7 @@ pub struct Cluster {
     id: Slot<ClusterId>,
     version: Slot<ClusterVersion>,
     old: OldKeys,
+    unread: Unread,
     dirty: BTreeSet<String>,
     fresh_id: ClusterId,
     release: &'static str,
@@ -63,6 +66,7 @@ impl Cluster {
             id: Slot::Missing,
             version: Slot::Missing,
             old: OldKeys::default(),
+            unread: Unread::default(),
             dirty: BTreeSet::new(),
             fresh_id,
             release,
@@ -124,6 +128,7 @@ impl Cluster {
                 reason: reason.clone(),
             });
         }
+        faults.extend(self.unread.faults());
         faults
     }
 
@@ -157,6 +162,7 @@ impl Cluster {
                 self.dirty.insert(VERSION.to_owned());
             }
             Ok(key) => {
+                self.unread.put(&key, kv);
                 let old = self.old.put(&key, kv);
                 self.touched(&old);
             }
@@ -175,6 +181,7 @@ impl Cluster {
                 self.dirty.insert(VERSION.to_owned());
             }
             Ok(parsed) => {
+                self.unread.delete(key);
                 let old = self.old.delete(&parsed, key);
                 self.touched(&old);
             }

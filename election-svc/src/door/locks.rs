@@ -2,10 +2,8 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use dm_keyspace::Role;
-use dm_proto::optimist::optimist_client::OptimistClient;
+use dm_proto::election::ShowDdlLocksResponse;
 use dm_proto::pb;
-use dm_proto::pessimist::pessimist_client::PessimistClient;
 use http::{Request, Response};
 use tonic::Status;
 
@@ -20,10 +18,9 @@ pub(super) async fn show(State(door): State<Door>, request: Request<Body>) -> Re
     unary::answer(request, move |message| {
         let door = door.clone();
         async move {
-            Ok(merged(
-                pessimistic(&door, &message).await,
-                optimistic(&door, &message).await,
-            ))
+            let (pessimistic, optimistic) =
+                tokio::join!(pessimistic(&door, &message), optimistic(&door, &message));
+            Ok(merged(pessimistic, optimistic))
         }
     })
     .await
@@ -32,75 +29,112 @@ pub(super) async fn show(State(door): State<Door>, request: Request<Body>) -> Re
 async fn pessimistic(
     door: &Door,
     request: &pb::ShowDdlLocksRequest,
-) -> Result<Vec<pb::DdlLock>, Status> {
-    let channel = door.roles().channel(Role::Pessimist).await?;
-    Ok(PessimistClient::new(channel)
+) -> Result<dm_proto::pessimist::ShowDdlLocksResponse, Status> {
+    let mut pessimist = door.pessimist().await?;
+    Ok(pessimist
         .show_ddl_locks(request.clone())
         .await?
-        .into_inner()
-        .locks)
+        .into_inner())
 }
 
 async fn optimistic(
     door: &Door,
     request: &pb::ShowDdlLocksRequest,
-) -> Result<Vec<pb::DdlLock>, Status> {
-    let channel = door.roles().channel(Role::Optimist).await?;
-    Ok(OptimistClient::new(channel)
-        .show_ddl_locks(request.clone())
-        .await?
-        .into_inner()
-        .locks)
+) -> Result<dm_proto::optimist::ShowDdlLocksResponse, Status> {
+    let mut optimist = door.optimist().await?;
+    Ok(optimist.show_ddl_locks(request.clone()).await?.into_inner())
 }
 
 /// A coordinator that does not answer is named; the other's locks are shown all the same.
 fn merged(
+    pessimistic: Result<dm_proto::pessimist::ShowDdlLocksResponse, Status>,
+    optimistic: Result<dm_proto::optimist::ShowDdlLocksResponse, Status>,
+) -> ShowDdlLocksResponse {
+    let mut shown = ShowDdlLocksResponse::default();
+    let mut missing = Vec::new();
+    match pessimistic {
+        Ok(part) => {
+            shown.locks.extend(part.locks);
+            shown.pessimistic = part.details;
+        }
+        Err(status) => missing.push(unknown("pessimistic", &status)),
+    }
+    match optimistic {
+        Ok(part) => {
+            shown.locks.extend(part.locks);
+            shown.optimistic = part.details;
+        }
+        Err(status) => missing.push(unknown("optimistic", &status)),
+    }
+    shown.result = missing.is_empty();
+    if !missing.is_empty() {
+        shown.msg = missing.join("; ");
+    } else if shown.locks.is_empty() {
+        shown.msg = NONE.to_owned();
+    }
+    shown
+}
+
+fn unknown(mode: &str, status: &Status) -> String {
+    format!("the {mode} locks are not known: {}", status.message())
+}
+
+/// Where a request to unlock goes.
+#[derive(Debug, PartialEq, Eq)]
+enum Way {
+    Pessimist,
+    Optimist,
+    /// Whoever has it may be the one that does not answer: this is said instead.
+    Nowhere(String),
+}
+
+/// To the one that has the lock; the pessimist says so when nobody has.
+fn way(
+    id: &str,
     pessimistic: Result<Vec<pb::DdlLock>, Status>,
     optimistic: Result<Vec<pb::DdlLock>, Status>,
-) -> pb::ShowDdlLocksResponse {
-    let mut locks = Vec::new();
-    let mut missing = Vec::new();
-    for (mode, part) in [("pessimistic", pessimistic), ("optimistic", optimistic)] {
-        match part {
-            Ok(part) => locks.extend(part),
-            Err(status) => missing.push(format!(
-                "the {mode} locks are not known: {}",
-                status.message()
-            )),
-        }
+) -> Way {
+    let has = |locks: &Result<Vec<pb::DdlLock>, Status>| matches!(locks, Ok(locks) if locks.iter().any(|lock| lock.id == id));
+    if has(&optimistic) {
+        return Way::Optimist;
     }
-    let msg = match (missing.is_empty(), locks.is_empty()) {
-        (false, _) => missing.join("; "),
-        (true, true) => NONE.to_owned(),
-        (true, false) => String::new(),
-    };
-    pb::ShowDdlLocksResponse {
-        result: missing.is_empty(),
-        msg,
-        locks,
+    if has(&pessimistic) {
+        return Way::Pessimist;
+    }
+    let silent = [("pessimistic", pessimistic), ("optimistic", optimistic)];
+    let silent: Vec<String> = silent
+        .into_iter()
+        .filter_map(|(mode, part)| Some(unknown(mode, &part.err()?)))
+        .collect();
+    if silent.is_empty() {
+        Way::Pessimist
+    } else {
+        Way::Nowhere(format!("lock {id} is not known, and {}", silent.join("; ")))
     }
 }
 
-/// `pb.Master/UnlockDDLLock`: to the coordinator that has the lock; the pessimist says so when nobody has.
+/// `pb.Master/UnlockDDLLock`: to the coordinator that has the lock.
 pub(super) async fn unlock(State(door): State<Door>, request: Request<Body>) -> Response<Body> {
     unary::answer(request, move |message: pb::UnlockDdlLockRequest| {
         let door = door.clone();
         async move {
-            let is_optimistic = optimistic(&door, &pb::ShowDdlLocksRequest::default())
-                .await
-                .is_ok_and(|locks| locks.iter().any(|lock| lock.id == message.id));
-            if is_optimistic {
-                let channel = door.roles().channel(Role::Optimist).await?;
-                return Ok(OptimistClient::new(channel)
-                    .unlock_ddl_lock(message)
-                    .await?
-                    .into_inner());
-            }
-            let channel = door.roles().channel(Role::Pessimist).await?;
-            Ok(PessimistClient::new(channel)
-                .unlock_ddl_lock(message)
-                .await?
-                .into_inner())
+            let all = pb::ShowDdlLocksRequest::default();
+            let (pessimistic, optimistic) =
+                tokio::join!(pessimistic(&door, &all), optimistic(&door, &all));
+            let way = way(
+                &message.id,
+                pessimistic.map(|part| part.locks),
+                optimistic.map(|part| part.locks),
+            );
+            let answer = match way {
+                Way::Optimist => door.optimist().await?.unlock_ddl_lock(message).await?,
+                Way::Pessimist => door.pessimist().await?.unlock_ddl_lock(message).await?,
+                Way::Nowhere(msg) => {
+                    let result = false;
+                    return Ok(pb::UnlockDdlLockResponse { result, msg });
+                }
+            };
+            Ok(answer.into_inner())
         }
     })
     .await
@@ -117,29 +151,77 @@ mod tests {
         }
     }
 
+    fn pessimistic(ids: &[&str]) -> dm_proto::pessimist::ShowDdlLocksResponse {
+        dm_proto::pessimist::ShowDdlLocksResponse {
+            locks: ids.iter().map(|id| lock(id)).collect(),
+            details: ids.iter().map(|_| Default::default()).collect(),
+            ..Default::default()
+        }
+    }
+
+    fn optimistic(ids: &[&str]) -> dm_proto::optimist::ShowDdlLocksResponse {
+        dm_proto::optimist::ShowDdlLocksResponse {
+            locks: ids.iter().map(|id| lock(id)).collect(),
+            details: ids.iter().map(|_| Default::default()).collect(),
+            ..Default::default()
+        }
+    }
+
+    fn gone<T>() -> Result<T, Status> {
+        Err(Status::unavailable("gone"))
+    }
+
     #[test]
     fn no_lock_at_all_is_said_in_dms_words() {
-        let answer = merged(Ok(Vec::new()), Ok(Vec::new()));
+        let answer = merged(Ok(pessimistic(&[])), Ok(optimistic(&[])));
         assert_eq!((answer.result, answer.msg.as_str()), (true, NONE));
     }
 
     #[test]
     fn silent_coordinator_does_not_hide_the_others_locks() {
-        let answer = merged(Ok(vec![lock("a")]), Err(Status::unavailable("gone")));
+        let answer = merged(Ok(pessimistic(&["a"])), gone());
         assert_eq!(answer.locks.len(), 1);
         assert!(!answer.result && answer.msg.contains("optimistic locks are not known: gone"));
     }
 
     #[test]
     fn pessimistic_locks_come_first() {
-        let answer = merged(Ok(vec![lock("p")]), Ok(vec![lock("o")]));
+        let answer = merged(Ok(pessimistic(&["p"])), Ok(optimistic(&["o", "p"])));
         assert_eq!(
             answer
                 .locks
                 .iter()
                 .map(|l| l.id.as_str())
                 .collect::<Vec<_>>(),
-            ["p", "o"]
+            ["p", "o", "p"]
+        );
+        assert_eq!((answer.pessimistic.len(), answer.optimistic.len()), (1, 2));
+    }
+
+    #[test]
+    fn dms_clients_read_the_same_locks_and_pass_over_the_details() {
+        use prost::Message;
+        let answer = merged(Ok(pessimistic(&["p"])), Ok(optimistic(&["o"])));
+        let read = pb::ShowDdlLocksResponse::decode(answer.encode_to_vec().as_slice()).unwrap();
+        assert_eq!((read.result, read.locks), (true, answer.locks));
+    }
+
+    #[test]
+    fn unlock_goes_to_the_one_that_has_the_lock() {
+        let locks = |ids: &[&str]| Ok(ids.iter().map(|id| lock(id)).collect());
+        assert_eq!(way("o", locks(&["p"]), locks(&["o"])), Way::Optimist);
+        assert_eq!(way("p", locks(&["p"]), locks(&["o"])), Way::Pessimist);
+        assert_eq!(way("x", locks(&["p"]), locks(&["o"])), Way::Pessimist);
+        assert_eq!(way("o", gone(), locks(&["o"])), Way::Optimist);
+        assert_eq!(way("p", locks(&["p"]), gone()), Way::Pessimist);
+    }
+
+    #[test]
+    fn unlock_of_what_only_a_silent_coordinator_may_know_is_not_guessed() {
+        let way = way("o", Ok(vec![lock("p")]), gone());
+        assert!(
+            matches!(&way, Way::Nowhere(why) if why.contains("optimistic locks are not known: gone")),
+            "{way:?}"
         );
     }
 }

@@ -6,10 +6,12 @@ use dm_errors::{Code, DmError};
 use dm_keyspace::Role;
 use dm_proto::election::{Health, MemberStatus};
 use dm_proto::etcdserverpb;
+use dm_proto::optimist::optimist_client::OptimistClient;
 use dm_proto::pb;
+use dm_proto::pessimist::pessimist_client::PessimistClient;
 use dm_proto::scheduler::scheduler_client::SchedulerClient;
 use dm_service::Context;
-use dm_service::client::Channels;
+use dm_service::client::{Channel, Channels};
 use dm_service::config::Common;
 use http::{Request, Response};
 use tonic::Status;
@@ -17,6 +19,9 @@ use tonic::Status;
 use super::route::ToRoles;
 use super::unary;
 use crate::api;
+
+/// An answer may list everything that a big cluster has.
+const MOST_ANSWER_BYTES: usize = 64 << 20;
 
 /// What the merged methods need.
 #[derive(Clone)]
@@ -52,8 +57,19 @@ impl Door {
         }
     }
 
-    pub(super) fn roles(&self) -> &ToRoles {
-        &self.roles
+    async fn scheduler(&self) -> Result<SchedulerClient<Channel>, Status> {
+        let channel = self.roles.channel(Role::Scheduler).await?;
+        Ok(SchedulerClient::new(channel).max_decoding_message_size(MOST_ANSWER_BYTES))
+    }
+
+    pub(super) async fn pessimist(&self) -> Result<PessimistClient<Channel>, Status> {
+        let channel = self.roles.channel(Role::Pessimist).await?;
+        Ok(PessimistClient::new(channel).max_decoding_message_size(MOST_ANSWER_BYTES))
+    }
+
+    pub(super) async fn optimist(&self) -> Result<OptimistClient<Channel>, Status> {
+        let channel = self.roles.channel(Role::Optimist).await?;
+        Ok(OptimistClient::new(channel).max_decoding_message_size(MOST_ANSWER_BYTES))
     }
 
     /// The living doors as members of an etcd; this one at the least, for it is answering.
@@ -144,10 +160,7 @@ impl Door {
 
     /// A scheduler that does not answer costs this part only.
     async fn worker_part(&self, request: pb::ListMemberRequest) -> pb::ListWorkerMember {
-        let listed = async {
-            let channel = self.roles.channel(Role::Scheduler).await?;
-            SchedulerClient::new(channel).list_workers(request).await
-        };
+        let listed = async { self.scheduler().await?.list_workers(request).await };
         match listed.await {
             Ok(workers) => workers.into_inner(),
             Err(status) => pb::ListWorkerMember {
@@ -163,11 +176,8 @@ impl Door {
     ) -> Result<pb::OfflineMemberResponse, Status> {
         match request.r#type.as_str() {
             "worker" => {
-                let channel = self.roles.channel(Role::Scheduler).await?;
-                Ok(SchedulerClient::new(channel)
-                    .offline_worker(request)
-                    .await?
-                    .into_inner())
+                let mut scheduler = self.scheduler().await?;
+                Ok(scheduler.offline_worker(request).await?.into_inner())
             }
             "master" => Ok(offline_answer(self.offline_master(&request.name).await?)),
             other => Ok(offline_answer(Err(DmError::new(
@@ -177,8 +187,8 @@ impl Door {
         }
     }
 
-    /// Members live by their lease, so one that is gone needs no removal, and one that lives is not removed:
-    /// it would only come back. What can be left of a dead one is its eviction.
+    /// One that lives is not removed: it would only come back. Of a dead one there may be left the keys on its lease, until that
+    /// runs out, and its eviction.
     async fn offline_master(&self, name: &str) -> Result<Result<(), DmError>, Status> {
         let doors = self
             .election
@@ -190,13 +200,20 @@ impl Door {
                 &[&name],
             )));
         };
-        if !door.addr.is_empty() {
-            let text = format!(
-                "member {name} at {} is alive; stop its process first, or use operate-leader evict",
-                door.addr
-            );
+        if door.health() != Health::Refused {
+            let text = match door.health() {
+                Health::TimedOut => format!(
+                    "member {name} at {} may be alive: {}; its lease runs out by itself if it is not",
+                    door.addr, door.reason
+                ),
+                _ => format!(
+                    "member {name} at {} is alive; stop its process first, or use operate-leader evict",
+                    door.addr
+                ),
+            };
             return Ok(Err(DmError::uncoded(text)));
         }
+        self.election.end_lease(Role::Election, name).await?;
         self.election
             .set_evicted(Role::Election, name, false)
             .await?;
@@ -356,11 +373,8 @@ pub(super) async fn get_cfg(State(door): State<Door>, request: Request<Body>) ->
             if message.r#type() == pb::CfgType::MasterType {
                 return door.master_cfg(&message.name).await;
             }
-            let channel = door.roles.channel(Role::Scheduler).await?;
-            Ok(SchedulerClient::new(channel)
-                .get_cfg(message)
-                .await?
-                .into_inner())
+            let mut scheduler = door.scheduler().await?;
+            Ok(scheduler.get_cfg(message).await?.into_inner())
         }
     })
     .await

@@ -1,12 +1,12 @@
 //! Cases 1 to 20, 28, 32, 34, 38 to 40: who leads, and when somebody else does.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dm_keyspace::Role;
 use dm_proto::election::{GetLeadersRequest, TransferLeaderRequest};
 use dm_proto::member::member_client::MemberClient;
 use dm_proto::member::{Leader, ResignRequest};
-use dm_testkit::memory::MemoryEtcd;
+use dm_testkit::memory::{Clock, MemoryEtcd, Options};
 
 use crate::support::client::{channel, describe, role};
 use crate::support::stub::Stub;
@@ -55,11 +55,10 @@ async fn case_02_second_member_follows_the_first() {
 
 #[tokio::test]
 async fn case_03_graceful_stop_hands_the_lead_on_at_once_and_leaves_one_key() {
+    // No time passes for leases here: the lease must have been given back.
     let (etcd, [first, second]) = doors().await;
-    let stopped = Instant::now();
     first.stop().await;
     acts(&second, true).await;
-    assert!(stopped.elapsed() < Duration::from_secs(5), "the TTL is ten");
     line_has(&etcd, "election", 1).await;
     assert_eq!(etcd.dump("/dm-master/member/election/").len(), 1);
 }
@@ -68,10 +67,27 @@ async fn case_03_graceful_stop_hands_the_lead_on_at_once_and_leaves_one_key() {
 async fn case_05_killed_leader_is_followed_within_the_ttl() {
     // No time passes for leases here, so only the refused port can have told.
     let (_etcd, [first, second]) = doors().await;
-    let killed = Instant::now();
     first.kill().await;
     acts(&second, true).await;
-    assert!(killed.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn case_05_leader_that_is_dead_to_all_but_its_port_is_followed_when_its_lease_has_run_out() {
+    let time = Options {
+        clock: Clock::Tokio,
+        ..Options::default()
+    };
+    let etcd = MemoryEtcd::start_with(&time).await.unwrap();
+    let plan = |name| Plan::new(name, &etcd.endpoint()).arg("--lease-ttl", "2s");
+    let first = plan("door-1").door().await;
+    acts(&first, true).await;
+    let second = plan("door-2").door().await;
+    line_has(&etcd, "election", 2).await;
+    let theirs = describe(&second).await.unwrap().lease;
+    let _frozen = first.freeze().await;
+    acts(&second, true).await;
+    line_has(&etcd, "election", 1).await;
+    assert_eq!(leaders_key(&etcd, "election").lease, theirs);
 }
 
 #[tokio::test]
@@ -306,14 +322,41 @@ async fn case_32_member_that_does_not_lead_any_more_says_so_and_follows() {
 }
 
 #[tokio::test]
+async fn case_32_write_to_one_that_has_retired_is_forwarded_once_and_otherwise_refused() {
+    let (etcd, door) = one_door().await;
+    let start = async |name: &str, word| {
+        let plan = Plan::new(name, &etcd.endpoint());
+        Stub::saying(word).start(Role::Scheduler, &plan).await
+    };
+    let retired = start("scheduler-1", "written by the first").await;
+    line_has(&etcd, "scheduler", 1).await;
+    let _present = start("scheduler-2", "written by the second").await;
+    line_has(&etcd, "scheduler", 2).await;
+    let mut member = MemberClient::new(channel(&retired.addr));
+    member.resign(ResignRequest {}).await.unwrap();
+    leads(&door, "scheduler", "scheduler-2").await;
+    acts(&retired, false).await;
+    let write = "/dm.scheduler.v1.Scheduler/StartTask";
+    until("the retired one forwards", async || {
+        let answer = raw(&retired.addr, write, &[], b"").await;
+        answer.status().code() == tonic::Code::Ok && answer.message() == b"written by the second"
+    })
+    .await;
+    let refusal = raw(&retired.addr, write, &[("dm-hop", "1")], b"").await;
+    assert_eq!(refusal.status().code(), tonic::Code::Unavailable);
+}
+
+#[tokio::test]
 async fn case_39_leader_frozen_past_its_lease_writes_nothing_and_follows() {
     let (etcd, [first, second]) = doors().await;
     let old = leaders_key(&etcd, "election");
+    // What it will decide on first when it wakes up: in its feed the id goes before its own key does.
+    etcd.hold_watch();
+    etcd.delete("/dm-cluster/id");
     let frozen = first.freeze().await;
     etcd.revoke(old.lease).unwrap();
+    etcd.release_watch();
     acts(&second, true).await;
-    // What the frozen one would decide on, had it not been deposed: it still thinks that there is an id.
-    etcd.delete("/dm-cluster/id");
     until("the new leader has made an id", async || {
         etcd.dump("/dm-cluster/id").len() == 1
     })
@@ -344,5 +387,5 @@ async fn case_40_lead_and_terms_are_among_the_metrics() {
     etcd.delete(leaders_key(&etcd, "election").key);
     shows(&first, "dm_replica_leads 0").await;
     shows(&second, "dm_replica_leads 1").await;
-    shows(&second, "dm_replica_loop{what=\"terms\"} 1").await;
+    shows(&second, "dm_replica_loop_total{what=\"terms\"} 1").await;
 }

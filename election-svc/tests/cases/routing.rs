@@ -184,12 +184,14 @@ async fn case_48_leader_that_has_died_is_unavailable_at_once_and_then_unknown() 
     );
     scheduler.kill().await;
     // Its key lives on with its lease, so the door still takes it for the leader.
-    let asked = Instant::now();
     let refusal = raw(&door.addr, "/pb.Master/StartTask", &[], b"")
         .await
         .status();
     assert_eq!(refusal.code(), Code::Unavailable, "{refusal:?}");
-    assert!(asked.elapsed() < Duration::from_secs(3));
+    assert!(
+        !refusal.message().starts_with("[code=38043:"),
+        "it was not waited for another leader: {refusal:?}"
+    );
     etcd.revoke(leaders_key(&etcd, "scheduler").lease).unwrap();
     leaderless(&door, "scheduler").await;
     let refusal = raw(&door.addr, "/pb.Master/StartTask", &[], b"")
