@@ -1,14 +1,14 @@
 //! Questions to upstream and downstream databases, made by request handlers before they propose anything.
 
-use std::path::PathBuf;
+pub(crate) mod tls;
+
 use std::time::Duration;
 
 use dm_errors::{Code, DmError, Scope};
-use dm_task::db::Security;
 use dm_task::subtask::Meta;
 use dm_task::{DbConfig, SourceConfig};
 use mysql_async::prelude::Queryable;
-use mysql_async::{ClientIdentity, Conn, OptsBuilder, Row, SslOpts};
+use mysql_async::{Conn, OptsBuilder, Row};
 
 /// The first id that DM gives to a replica of its own; ordinary servers have smaller ones.
 const FIRST_SERVER_ID: u32 = 429_496_729;
@@ -19,7 +19,8 @@ const SERVER_ID_TRIES: u64 = 5;
 /// even if nothing is open: a source that cannot be reached is not added.
 ///
 /// # Errors
-/// 10001 when it cannot be reached, 11010 for an unknown flavor, 11015 when no server id is free.
+/// 10001 when it cannot be reached, 48003 when its certificates do not load, 11010 for an unknown flavor, 26007 when
+/// it is to be read by GTID and does not write any, 11015 when no server id is free.
 pub async fn complete_source(config: &mut SourceConfig, limit: Duration) -> Result<(), DmError> {
     within(limit, Scope::Upstream, complete(config)).await
 }
@@ -39,12 +40,28 @@ async fn complete(config: &mut SourceConfig) -> Result<(), DmError> {
     } else if !matches!(flavor.as_str(), "mysql" | "mariadb") {
         return Err(DmError::new(Code::NOT_SUPPORTED_FLAVOR, &[&flavor]));
     }
+    if config.enable_gtid && flavor != "mariadb" {
+        check_gtid_mode(&config.source_id, &mut conn).await?;
+    }
     if server_id == 0 {
         server_id = free_server_id(&config.source_id, &used_server_ids(&mut conn).await)?;
     }
     config.complete(&flavor, server_id);
     disconnect(conn).await;
     Ok(())
+}
+
+/// A server that does not know the variable has no such mode, whatever its flavor was said to be.
+async fn check_gtid_mode(source: &str, conn: &mut Conn) -> Result<(), DmError> {
+    let row: Option<(String, String)> = conn
+        .query_first("SHOW GLOBAL VARIABLES LIKE 'gtid_mode'")
+        .await
+        .map_err(|error| driver_error(Scope::Upstream, &error))?;
+    let mode = row.map(|(_, mode)| mode).unwrap_or_default();
+    if mode == "ON" {
+        return Ok(());
+    }
+    Err(DmError::new(Code::SOURCE_CHECK_GTID, &[&source, &mode]))
 }
 
 /// The ids that cannot be taken, as far as the server tells; what it does not tell is no failure.
@@ -212,6 +229,10 @@ async fn version(conn: &mut Conn, side: Scope) -> Result<String, DmError> {
 pub(crate) async fn connect(config: &DbConfig, side: Scope) -> Result<Conn, DmError> {
     let port = u16::try_from(config.port)
         .map_err(|_| driver_error(side, &format!("{} is no port", config.port)))?;
+    let material = match &config.security {
+        Some(security) => tls::load(security).await?,
+        None => None,
+    };
     let options = OptsBuilder::default()
         .ip_or_hostname(config.host.clone())
         .tcp_port(port)
@@ -219,7 +240,8 @@ pub(crate) async fn connect(config: &DbConfig, side: Scope) -> Result<Conn, DmEr
         .pass(Some(config.password.expose().to_owned()))
         // The socket would be that of this machine, not of the one that was named.
         .prefer_socket(false)
-        .ssl_opts(config.security.as_ref().and_then(ssl));
+        .setup(session(config))
+        .ssl_opts(material.map(tls::Material::into_options));
     let failed = |e: mysql_async::Error| {
         driver_error(side, &format!("{}:{}: {e}", config.host, config.port))
     };
@@ -232,27 +254,18 @@ async fn disconnect(conn: Conn) {
     }
 }
 
-/// Certificates come as bytes when the file was sent through a client, else as paths on this machine.
-fn ssl(security: &Security) -> Option<SslOpts> {
-    let part = |bytes: &Option<Vec<u8>>, path: &str| match bytes {
-        Some(bytes) if !bytes.is_empty() => Some(bytes.clone().into()),
-        _ if path.is_empty() => None,
-        _ => Some(PathBuf::from(path).into()),
-    };
-    let ca = part(&security.ssl_ca_bytes, &security.ssl_ca);
-    let cert = part(&security.ssl_cert_bytes, &security.ssl_cert);
-    let key = part(&security.ssl_key_bytes, &security.ssl_key);
-    if ca.is_none() && cert.is_none() {
-        return None;
-    }
-    let identity = cert
-        .zip(key)
-        .map(|(cert, key)| ClientIdentity::new(cert, key));
-    // DM checks the certificate against the authority, not the host's name.
-    let options = SslOpts::default()
-        .with_danger_skip_domain_validation(true)
-        .with_client_identity(identity);
-    Some(options.with_root_certs(ca.into_iter().collect()))
+/// What sets the variables of a session. Numbers stay numbers: servers take no text for some.
+fn session(config: &DbConfig) -> Vec<String> {
+    let variables = config.session.iter().flatten();
+    let set = variables.map(|(name, value)| {
+        let is_number = value.parse::<i64>().is_ok();
+        let value = match is_number {
+            true => value.clone(),
+            false => format!("'{}'", value.replace('\\', "\\\\").replace('\'', "''")),
+        };
+        format!("SET SESSION {} = {value}", quoted(name))
+    });
+    set.collect()
 }
 
 async fn within<T>(
@@ -299,6 +312,48 @@ mod tests {
             "DROP TABLE IF EXISTS `dm``meta`.`t_loader_checkpoint`"
         );
         assert_eq!(drops[9], "DROP DATABASE IF EXISTS `dm``meta_t`");
+    }
+
+    #[test]
+    fn variables_of_a_session_are_set_and_cannot_break_out() {
+        let variables = [
+            ("sql_mode", "ANSI_QUOTES"),
+            ("max_execution_time", "50"),
+            ("a`b", "it's \\"),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let config = DbConfig {
+            session: Some(variables.into_iter().collect()),
+            ..DbConfig::default()
+        };
+        assert_eq!(
+            session(&config),
+            [
+                r"SET SESSION `a``b` = 'it''s \\'",
+                "SET SESSION `max_execution_time` = 50",
+                "SET SESSION `sql_mode` = 'ANSI_QUOTES'",
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn certificates_that_do_not_load_are_an_error_before_anything_is_sent() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let target = DbConfig {
+            host: "127.0.0.1".into(),
+            port: listener.local_addr().unwrap().port().into(),
+            security: Some(dm_task::db::Security {
+                ssl_ca_base64: "***".into(),
+                ..Default::default()
+            }),
+            ..DbConfig::default()
+        };
+        let error = target_version(&target, Duration::from_secs(10))
+            .await
+            .unwrap_err();
+        assert_eq!(error.code().number(), 48003);
+        assert!(listener.accept().is_err(), "somebody has called");
     }
 
     #[tokio::test]

@@ -23,6 +23,8 @@ mod servers;
 mod shards;
 mod structure;
 
+use std::time::Duration;
+
 use dm_errors::{Class, DmError};
 use tracing::instrument;
 
@@ -31,6 +33,9 @@ pub(crate) use plan::Candidate;
 pub(crate) use report::Budget;
 
 use items::Items;
+
+/// How long all checks of a task may take together, as in DM.
+pub(crate) const MOST_TIME: Duration = Duration::from_secs(30 * 60);
 
 /// Checks a task that consists of these parts, and gives the text for the user; empty when every check is ignored.
 ///
@@ -49,11 +54,14 @@ pub(crate) async fn check(
     if items.is_empty() {
         return Ok(String::new());
     }
-    let (sources, target) = gather::gather(&items, candidates, limits)
-        .await
-        .map_err(|error| {
-            let error = error.annotate("fail to initialize checker");
-            error.class(Class::DmMaster)
-        })?;
+    let begun = |error: DmError| {
+        let error = error.annotate("fail to initialize checker");
+        error.class(Class::DmMaster)
+    };
+    let gathered = gather::gather(&items, candidates, limits);
+    let (sources, target) = match tokio::time::timeout(limits.all, gathered).await {
+        Ok(gathered) => gathered.map_err(begun)?,
+        Err(_) => return Err(report::too_long(limits.all)),
+    };
     report::verdict(plan::checks(&items, candidates, &sources, &target), budget)
 }

@@ -28,6 +28,21 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
+/// The same as content; where there is no identity the client shows none.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TlsContent {
+    /// The authority that signed the servers' certificates; none for those that everybody knows.
+    pub ca: Option<Vec<u8>>,
+    /// Our certificate and its private key.
+    pub identity: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl std::fmt::Debug for TlsContent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TlsContent").finish_non_exhaustive()
+    }
+}
+
 /// How to reach etcd, and the limits of one call.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -35,6 +50,8 @@ pub struct Options {
     pub endpoints: Vec<String>,
     /// TLS files; none for plain text.
     pub tls: Option<TlsFiles>,
+    /// TLS material that lies in no files; used when there are no files.
+    pub tls_content: Option<TlsContent>,
     /// Deadline of every single call.
     pub call_timeout: Duration,
     /// Operations that one transaction may hold; a stock etcd takes 128.
@@ -52,6 +69,7 @@ impl Default for Options {
         Self {
             endpoints: vec!["127.0.0.1:2379".to_owned()],
             tls: None,
+            tls_content: None,
             call_timeout: Duration::from_secs(5),
             max_txn_ops: 128,
             page: 1_000,

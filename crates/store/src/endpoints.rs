@@ -16,7 +16,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::channel::Change;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
-use crate::connect::{Options, TlsFiles};
+use crate::connect::{Options, TlsContent, TlsFiles};
 use crate::error::Error;
 
 /// etcd punishes clients that ping more often than every five seconds.
@@ -46,7 +46,7 @@ pub(crate) struct Endpoints {
 impl Endpoints {
     /// Opens nothing yet: the first call does.
     pub(crate) async fn open(options: &Options) -> Result<Self, Error> {
-        let maker = Maker::new(options.tls.as_ref())?;
+        let maker = Maker::new(options)?;
         let configured = options.endpoints.iter().map(|addr| maker.address(addr));
         let choice = Choice::new(configured.collect());
         if choice.open.is_empty() {
@@ -117,8 +117,11 @@ struct Maker {
 }
 
 impl Maker {
-    fn new(tls: Option<&TlsFiles>) -> Result<Self, Error> {
-        let tls = tls.map(tls_config).transpose()?;
+    fn new(options: &Options) -> Result<Self, Error> {
+        let tls = match (&options.tls, &options.tls_content) {
+            (Some(files), _) => Some(tls_config(files)?),
+            (None, content) => content.as_ref().map(tls_of_content),
+        };
         Ok(Self { tls })
     }
 
@@ -159,6 +162,17 @@ fn tls_config(files: &TlsFiles) -> Result<ClientTlsConfig, Error> {
     Ok(ClientTlsConfig::new()
         .ca_certificate(Certificate::from_pem(read(&files.ca)?))
         .identity(Identity::from_pem(read(&files.cert)?, read(&files.key)?)))
+}
+
+fn tls_of_content(content: &TlsContent) -> ClientTlsConfig {
+    let tls = match &content.ca {
+        Some(ca) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca)),
+        None => ClientTlsConfig::new().with_enabled_roots(),
+    };
+    match &content.identity {
+        Some((cert, key)) => tls.identity(Identity::from_pem(cert, key)),
+        None => tls,
+    }
 }
 
 /// Which endpoints there are, and which of them are used.

@@ -21,7 +21,7 @@ mod snapshot;
 mod txn;
 mod types;
 
-pub use connect::{Options, Store, TlsFiles};
+pub use connect::{Options, Store, TlsContent, TlsFiles};
 pub use error::{CommitError, Error};
 pub use feed::{Feed, FeedHealth, FeedItem, FeedStats};
 pub use lease::Lease;

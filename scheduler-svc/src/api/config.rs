@@ -19,8 +19,8 @@ use crate::workers::call_failed;
 
 const NO_KEY: &str = "secret key not initialized. To enable encryption:
 1. Create a file containing a 32-byte (64-character) hexadecimal AES-256 secret key.
-2. Set 'secret-key-path' in the scheduler's configuration file to point to this key file.
-3. Restart the scheduler to apply the configuration.
+2. Set 'secret-key-path' in DM-master's configuration file to point to this key file.
+3. Restart DM-master to apply the configuration.
 For details, see: https://docs.pingcap.com/tidb/stable/dm-customized-secret-key";
 
 impl Api {

@@ -24,6 +24,8 @@ pub(crate) struct Limits {
     pub(crate) query: Duration,
     /// All questions to one database.
     pub(crate) database: Duration,
+    /// All questions to all databases.
+    pub(crate) all: Duration,
     /// Databases that are asked at a time.
     pub(crate) concurrency: usize,
 }

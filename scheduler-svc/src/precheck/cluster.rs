@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dm_store::{KeyRange, Options, Store as Etcd, TlsFiles};
+use dm_store::{KeyRange, Options, Store as Etcd};
 use dm_task::SubtaskConfig;
 use dm_task::db::Security;
 
@@ -13,6 +13,7 @@ use super::items::Items;
 use super::physical::{Cluster, Mutex, Store};
 use super::report::{Answer, Trouble};
 use super::scope::TableName;
+use crate::database::tls;
 
 const LOG_TASKS: &str = "/tidb/br-stream/info/";
 const CHANGEFEEDS: &str = "/tidb/cdc/";
@@ -149,14 +150,15 @@ fn drivers(components: &Answer<Vec<(String, String, String)>>, given: &str) -> A
 }
 
 async fn mutex(endpoints: Vec<String>, security: Option<&Security>) -> Answer<Mutex> {
-    let tls = security.filter(|s| !s.ssl_ca.is_empty()).map(|s| TlsFiles {
-        ca: s.ssl_ca.clone().into(),
-        cert: s.ssl_cert.clone().into(),
-        key: s.ssl_key.clone().into(),
-    });
+    let material = match security {
+        Some(security) => tls::load(security)
+            .await
+            .map_err(|error| Trouble::new(format!("placement driver of the target: {error}")))?,
+        None => None,
+    };
     let options = Options {
         endpoints,
-        tls,
+        tls_content: material.map(tls::Material::into_content),
         ..Options::default()
     };
     let failed =

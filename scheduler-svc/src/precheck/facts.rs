@@ -68,6 +68,10 @@ pub(crate) enum Position {
     Refused(String),
     /// The GTID set does not read.
     BadGtid(String),
+    /// The certificates of the source do not load.
+    BadTls(String),
+    /// Nothing replicates from a source of such a flavor.
+    BadFlavor(String),
 }
 
 /// The target.

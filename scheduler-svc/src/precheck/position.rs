@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dm_errors::Scope as Side;
+use dm_errors::{Code, Scope as Side};
 use futures::StreamExt;
 use mysql_async::prelude::Queryable;
 use mysql_async::{BinlogStream, BinlogStreamRequest, Sid};
@@ -35,18 +35,35 @@ mod preamble {
 /// Tries it. `who` names the source in the answer, `limit` is for connecting.
 pub(super) async fn try_position(candidate: &Candidate, who: &str, limit: Duration) -> Position {
     let refused = |why: &str| Position::Refused(format!("{who}: {why}"));
+    if !matches!(candidate.flavor.as_str(), "" | "mysql" | "mariadb") {
+        let why = format!("{who}: {} is no flavor of a source", candidate.flavor);
+        return Position::BadFlavor(why);
+    }
     let sids = match sids(candidate) {
         Ok(sids) => sids,
         Err(why) => return Position::BadGtid(format!("{who}: {why}")),
     };
     let mut stream = match tokio::time::timeout(limit, request(candidate, sids)).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(why)) => return refused(&why),
+        Ok(Err(Failure::Tls(why))) => return Position::BadTls(format!("{who}: {why}")),
+        Ok(Err(Failure::Other(why))) => return refused(&why),
         Err(_) => return refused(&format!("no answer within {limit:?}")),
     };
     match tokio::time::timeout(PATIENCE, first_event(&mut stream)).await {
         Ok(Err(why)) => refused(&why),
         Ok(Ok(())) | Err(_) => Position::Good,
+    }
+}
+
+/// Why a source sends nothing.
+enum Failure {
+    Tls(String),
+    Other(String),
+}
+
+impl From<mysql_async::Error> for Failure {
+    fn from(error: mysql_async::Error) -> Self {
+        Self::Other(error.to_string())
     }
 }
 
@@ -78,11 +95,14 @@ fn sids(candidate: &Candidate) -> Result<Vec<Sid<'static>>, String> {
         .collect()
 }
 
-async fn request(candidate: &Candidate, sids: Vec<Sid<'static>>) -> Result<BinlogStream, String> {
+async fn request(candidate: &Candidate, sids: Vec<Sid<'static>>) -> Result<BinlogStream, Failure> {
     let config = &candidate.subtask.from;
     let mut conn = database::connect(config, Side::Upstream)
         .await
-        .map_err(|error| error.raw_cause().to_owned())?;
+        .map_err(|error| match error.code() {
+            Code::CTL_LOAD_TLS_CFG => Failure::Tls(error.raw_cause().to_owned()),
+            _ => Failure::Other(error.raw_cause().to_owned()),
+        })?;
     let heartbeat = HEARTBEAT.as_nanos();
     // The capability makes MariaDB send its own events as they are.
     let mut session = format!(
@@ -95,7 +115,7 @@ async fn request(candidate: &Candidate, sids: Vec<Sid<'static>>) -> Result<Binlo
         // Only digits, dashes, commas and blanks by now.
         session += &format!(", @slave_connect_state = '{set}', @slave_gtid_strict_mode = 1");
     }
-    conn.query_drop(session).await.map_err(|e| e.to_string())?;
+    conn.query_drop(session).await?;
     let meta = candidate.subtask.meta.clone().unwrap_or_default();
     let server_id = rand::rng().random_range(SERVER_IDS);
     let host: String = format!("dm-checker-{}", config.host);
@@ -108,9 +128,7 @@ async fn request(candidate: &Candidate, sids: Vec<Sid<'static>>) -> Result<Binlo
             .with_filename(meta.binlog_name.as_bytes())
             .with_pos(u64::from(meta.binlog_pos.max(4))),
     };
-    conn.get_binlog_stream(request)
-        .await
-        .map_err(|e| e.to_string())
+    Ok(conn.get_binlog_stream(request).await?)
 }
 
 /// Waits until the source sends something from the position, or says that there is nothing yet.

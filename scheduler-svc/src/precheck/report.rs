@@ -211,6 +211,17 @@ pub(crate) fn verdict(mut checks: Vec<Check>, budget: Budget) -> Result<String, 
     Err(error.class(Class::DmMaster))
 }
 
+/// 26005: nothing is known to be wrong, but nothing to be right either.
+pub(super) fn too_long(limit: std::time::Duration) -> DmError {
+    let what = "the checks have not come to an end";
+    let detail = format!("no result within {limit:?}");
+    DmError::new(
+        Code::TASK_CHECK_SYNC_CONFIG_ERROR,
+        &[&HEADER, &what, &detail],
+    )
+    .class(Class::DmMaster)
+}
+
 /// Without what went well, and cut to what is to be shown.
 fn trimmed(checks: Vec<Check>, mut budget: Budget) -> Vec<Check> {
     let trim = |mut check: Check| {

@@ -401,6 +401,8 @@ pub(crate) fn meta_position(server: &Server, position: &Position) -> Check {
             "you should check your BinlogGTID's format, such as 3E11FA47-71CA-11E1-9E33-C80AA9429562:1-5 for MySQL \
              and 0-1-23 for MariaDB",
         ),
+        Position::BadTls(text) => (text, "please check upstream tls config"),
+        Position::BadFlavor(text) => (text, "please check upstream database config"),
     };
     check
         .found(State::Fail, Finding::fail(text.clone()))

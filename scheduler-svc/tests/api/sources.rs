@@ -132,6 +132,74 @@ async fn a_source_that_cannot_be_reached_is_not_added() {
 }
 
 #[tokio::test]
+async fn a_source_by_gtid_needs_a_server_that_writes_them() {
+    let db = database("gtid").await;
+    let mut cluster = Cluster::start().await;
+    let by_gtid = |flavor: &str| format!("{}enable-gtid: true\n{flavor}", config("s1", &db));
+    let answer = operate(&mut cluster, create(vec![by_gtid("flavor: mysql\n")], "")).await;
+    assert!(
+        !answer.result
+            && answer.msg.starts_with("[code=26007:")
+            && answer.msg.contains("s1 has GTID_MODE =  instead of ON"),
+        "{}",
+        answer.msg
+    );
+    assert_eq!(cluster.keys(SourceConfigKey::PREFIX), 0);
+    // MariaDB always does, and is known by its version.
+    let answer = operate(&mut cluster, create(vec![by_gtid("")], "")).await;
+    assert!(answer.result, "{}", answer.msg);
+}
+
+#[tokio::test]
+async fn the_session_of_a_source_is_set_and_bad_certificates_are_no_plain_text() {
+    let db = database("session").await;
+    let mut cluster = Cluster::start().await;
+    let with = |more: &str| {
+        config("s1", &db)
+            .replace("}}\n", "}\n")
+            .replacen("}\n", more, 1)
+    };
+    let answer = operate(
+        &mut cluster,
+        create(vec![with(", session: {no_such_variable: 1}}\n")], ""),
+    )
+    .await;
+    assert!(
+        !answer.result && answer.msg.contains("no_such_variable"),
+        "{}",
+        answer.msg
+    );
+    let answer = operate(
+        &mut cluster,
+        create(vec![with(", security: {ssl-ca-base64: bm8=}}\n")], ""),
+    )
+    .await;
+    assert!(
+        !answer.result && answer.msg.starts_with("[code=48003:"),
+        "{}",
+        answer.msg
+    );
+    assert_eq!(cluster.keys(SourceConfigKey::PREFIX), 0);
+}
+
+#[tokio::test]
+async fn more_sources_than_one_command_takes_are_refused_at_once() {
+    let mut cluster = Cluster::start().await;
+    let configs = (0..128)
+        .map(|n| format!("source-id: s{n}\nfrom: {{host: 127.0.0.1, port: 1, user: u}}\n"))
+        .collect();
+    let answer = operate(&mut cluster, create(configs, "")).await;
+    assert_eq!(
+        (answer.result, answer.msg.as_str()),
+        (
+            false,
+            "128 sources are to be added, and one command can take 127; please use several"
+        )
+    );
+    assert_eq!(cluster.keys(SourceConfigKey::PREFIX), 0);
+}
+
+#[tokio::test]
 async fn bad_files_and_operations_are_refused_with_a_reason() {
     let mut cluster = Cluster::start().await;
     let answer = operate(

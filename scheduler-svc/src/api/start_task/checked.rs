@@ -40,6 +40,7 @@ impl Api {
         let limits = precheck::Limits {
             query: self.limits.database_timeout,
             database: self.limits.precheck_timeout,
+            all: precheck::MOST_TIME,
             concurrency: self.limits.rpc_concurrency.into(),
         };
         Ok(precheck::check(&candidates, budget, limits).await)
