@@ -25,16 +25,16 @@ pub use api::Api;
 pub use machine::Scheduler;
 pub use settings::Limits;
 
-use metrics::WorkerStates;
+use metrics::Figures;
 
 /// A replica of the scheduler: its loop, and its API on the port. Returns when the process was asked to stop.
 ///
 /// # Errors
 /// When etcd's settings are unusable or a part of the process cannot be set up.
 pub async fn serve(settings: Settings<Limits>, ctx: Context) -> Result<(), BoxError> {
-    let states = WorkerStates::register(ctx.metrics())?;
+    let figures = Figures::register(ctx.metrics(), ctx.name().into())?;
     let look = move |scheduler: &Scheduler| {
-        states.show(scheduler);
+        figures.show(scheduler);
         summary(scheduler)
     };
     let replica = replicate(&ctx, Role::Scheduler, Scheduler::default(), look).await?;
@@ -45,12 +45,24 @@ pub async fn serve(settings: Settings<Limits>, ctx: Context) -> Result<(), BoxEr
     ctx.serve(replica.app.grpc(SchedulerServer::new(api))).await
 }
 
-/// What `/status` shows of the folded state: counts, conflicts, and the records that cannot be used.
+/// Orphans that the status page spells out; all are counted.
+const MOST_ORPHANS: usize = 100;
+
+/// What `/status` shows of the folded state: counts, conflicts, the records that cannot be used, and those that refer
+/// to what is gone.
 #[must_use]
 pub fn summary(scheduler: &Scheduler) -> serde_json::Value {
     let faults = scheduler
         .faults()
         .map(|f| serde_json::json!({ "key": f.key, "reason": f.reason }));
+    let orphans = scheduler
+        .orphans()
+        .take(MOST_ORPHANS)
+        .map(|o| o.text.as_str());
+    let counts = scheduler
+        .orphan_counts()
+        .filter(|(_, count)| *count > 0)
+        .map(|(kind, count)| (kind.as_str().to_owned(), count.into()));
     serde_json::json!({
         "workers": scheduler.worker_rows().count(),
         "sources": scheduler.source_ids().count(),
@@ -59,5 +71,7 @@ pub fn summary(scheduler: &Scheduler) -> serde_json::Value {
         "subtasks": scheduler.subtasks().count(),
         "conflicts": scheduler.conflicts().collect::<Vec<_>>(),
         "faults": faults.collect::<Vec<_>>(),
+        "orphans": orphans.collect::<Vec<_>>(),
+        "orphan-counts": counts.collect::<serde_json::Map<_, serde_json::Value>>(),
     })
 }

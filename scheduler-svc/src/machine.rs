@@ -20,6 +20,7 @@ mod decide;
 mod fold;
 mod intent;
 mod moves;
+mod orphans;
 pub mod placement;
 mod query;
 pub mod record;
@@ -31,6 +32,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
+use std::time::Duration;
 
 use bytes::Bytes;
 use dm_keyspace::{Role, SourceId, TaskName, WorkerName};
@@ -38,11 +40,13 @@ use dm_replica::{Decision, Line, Machine};
 use dm_store::{Batch, Event, Snapshot};
 
 pub use fold::Fault;
+pub use orphans::{Orphan, OrphanKind};
 pub use query::{BoundWorker, WorkerRow};
 
+use orphans::Orphans;
 use placement::Placement;
 use record::{Source, Subtask, Worker};
-use starts::StartSeen;
+use starts::{OperationId, OperationSeen};
 
 /// The state of the scheduler, as of what the feed has brought.
 #[derive(Debug)]
@@ -57,15 +61,24 @@ pub struct Scheduler {
     schedulers: Line,
     faults: BTreeMap<Bytes, Fault>,
     placement: Placement,
-    /// Starts of tasks that take several transactions, see [`starts`].
-    starts: BTreeMap<TaskName, StartSeen>,
+    /// Records that refer to what is gone.
+    orphans: Orphans,
+    /// Operations that take several transactions, see [`starts`].
+    operations: BTreeMap<OperationId, OperationSeen>,
     touched_sources: BTreeSet<SourceId>,
     touched_workers: BTreeSet<WorkerName>,
-    /// Tasks whose start may call for something.
-    touched_starts: BTreeSet<TaskName>,
+    /// Operations that may call for something.
+    touched_operations: BTreeSet<OperationId>,
     /// Workers with a bound key that cannot be read, as last decided.
     unreadable_bounds: BTreeSet<WorkerName>,
+    /// The last of the waiting sources that the timer has looked at.
+    looked_at: Option<SourceId>,
+    /// When the timer looks again.
+    next_look: Duration,
 }
+
+/// How often the timer looks at some of the sources that wait.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl Default for Scheduler {
     fn default() -> Self {
@@ -78,11 +91,14 @@ impl Default for Scheduler {
             schedulers: Line::new(Role::Scheduler),
             faults: BTreeMap::new(),
             placement: Placement::default(),
-            starts: BTreeMap::new(),
+            orphans: Orphans::default(),
+            operations: BTreeMap::new(),
             touched_sources: BTreeSet::new(),
             touched_workers: BTreeSet::new(),
-            touched_starts: BTreeSet::new(),
+            touched_operations: BTreeSet::new(),
             unreadable_bounds: BTreeSet::new(),
+            looked_at: None,
+            next_look: Duration::ZERO,
         }
     }
 }
@@ -111,7 +127,8 @@ impl Machine for Scheduler {
         self.forget_the_dead(&remembered, snapshot);
         // What was decided on before and is gone now has to be decided on again.
         self.touched_sources.extend(before.sources.into_keys());
-        self.touched_starts.extend(before.starts.into_keys());
+        self.touched_operations
+            .extend(before.operations.into_keys());
         self.touched_workers
             .extend(before.unreadable_bounds.iter().cloned());
         self.unreadable_bounds = before.unreadable_bounds;
@@ -135,12 +152,25 @@ impl Machine for Scheduler {
             let moving = self.sources.iter().filter(|(_, s)| s.intent.is_some());
             let moving: Vec<SourceId> = moving.map(|(id, _)| id.clone()).collect();
             self.touched_sources.extend(moving);
-            self.touched_starts.extend(self.starts.keys().cloned());
+            self.touched_operations
+                .extend(self.operations.keys().cloned());
         }
     }
 
     fn input(&mut self, input: Infallible) {
         match input {}
+    }
+
+    /// Looks again at some of the sources that wait for a worker, in turn: what waits is not forgotten, whatever a fold
+    /// may have missed.
+    fn tick(&mut self, now: Duration) {
+        if now < self.next_look {
+            return;
+        }
+        self.next_look = now + LOOK_EVERY;
+        let next: Vec<SourceId> = self.placement.waiting_after(self.looked_at.as_ref());
+        self.looked_at = next.last().cloned();
+        self.touched_sources.extend(next);
     }
 
     fn decide(&mut self) -> Vec<Decision> {
@@ -152,6 +182,16 @@ impl Scheduler {
     /// Records that cannot be used, by key.
     pub fn faults(&self) -> impl Iterator<Item = &Fault> {
         self.faults.values()
+    }
+
+    /// Records that can be read and refer to what is gone, by source.
+    pub fn orphans(&self) -> impl Iterator<Item = &Orphan> {
+        self.orphans.iter()
+    }
+
+    /// How many of these there are of each kind; kinds that had some are told at zero.
+    pub fn orphan_counts(&self) -> impl Iterator<Item = (OrphanKind, usize)> {
+        self.orphans.counts()
     }
 
     /// The lines of the roles that the scheduler calls, for their leaders' addresses.
@@ -204,10 +244,17 @@ impl Scheduler {
             .entry(task.clone())
             .or_default()
             .insert(source.clone());
-        if self.starts.contains_key(&task) {
-            self.touched_starts.insert(task.clone());
+        if !self.operations.is_empty() {
+            self.touch_operation(&OperationId::Task(task.clone()));
         }
         self.source(source).subtasks.entry(task).or_default()
+    }
+
+    /// Something has changed that an operation under way may have waited for.
+    fn touch_operation(&mut self, id: &OperationId) {
+        if self.operations.contains_key(id) {
+            self.touched_operations.insert(id.clone());
+        }
     }
 
     /// Drops what is empty by now. `tasks` is pruned only through the sources that were touched.

@@ -5,6 +5,8 @@
 
 #[path = "api/calls.rs"]
 mod calls;
+#[path = "api/cases.rs"]
+mod cases;
 #[path = "api/configs.rs"]
 mod configs;
 #[path = "api/kit.rs"]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dm_errors::{Code, DmError};
+use dm_errors::{Code, DmError, List};
 use dm_keyspace::{Role, SourceId, TaskName};
 use dm_proto::optimist::optimist_client::OptimistClient;
 use dm_proto::pb::{self, TaskOp};
@@ -12,7 +12,7 @@ use super::verdict::Expected;
 use super::wait::Awaited;
 use super::{Api, Failure, sources, task};
 use crate::machine::Scheduler;
-use crate::machine::request::{SubtaskStage, groups};
+use crate::machine::request::{Extent, SubtaskStage};
 
 /// An operation that is done by writing stages.
 #[derive(Clone, Copy, Debug)]
@@ -64,8 +64,13 @@ impl Api {
         request: &pb::OperateTaskRequest,
     ) -> Result<pb::OperateTaskResponse, Failure> {
         let name = task(&request.name);
-        let sources = self.members(&name, &request.sources).await?;
         let operation = Operation::of(request.op())?;
+        // What is left of a subtask goes with a stop, whatever it is.
+        let all = match operation {
+            Operation::Delete => Scheduler::members_of_task,
+            Operation::Set(_) => Scheduler::sources_of_task,
+        };
+        let sources = self.members_of(&name, &request.sources, all).await?;
         {
             let _latched = self.latches.take(&name, operation.latch_name())?;
             self.write_stages(operation, &name, &sources).await?;
@@ -84,27 +89,51 @@ impl Api {
         })
     }
 
-    /// In one transaction as far as etcd's limit allows. Everything is checked before the first one is sent; the
-    /// request can be repeated if a later one fails.
-    pub(super) async fn write_stages(
+    /// In one transaction if it fits; else the loop does it in several, whoever leads, and this waits for it.
+    async fn write_stages(
         &self,
         operation: Operation,
         name: &TaskName,
         sources: &[SourceId],
     ) -> Result<(), Failure> {
-        let plan = move |m: &Scheduler, task: &TaskName, sources: &[SourceId]| match operation {
-            Operation::Set(stage) => m.set_stage(stage, task, sources),
-            Operation::Delete => m.remove_subtasks(task, sources),
-        };
-        let (task, all) = (name.clone(), sources.to_vec());
-        self.handle
-            .read(move |m, _| plan(m, &task, &all).map(|_| ()))
-            .await??;
-        for group in groups(sources, self.max_txn_ops) {
-            let task = name.clone();
-            self.handle.write(move |m| plan(m, &task, &group)).await?;
+        let (task, sources, most) = (name.clone(), sources.to_vec(), self.max_txn_ops);
+        let extent = self
+            .handle
+            .write(move |m| match operation {
+                Operation::Set(stage) => m.set_stage(stage, &task, &sources, most),
+                Operation::Delete => m.remove_subtasks(&task, &sources, most),
+            })
+            .await?;
+        match extent {
+            Extent::Whole => Ok(()),
+            Extent::InParts => self.wait_for_operations(vec![name.clone()]).await,
         }
-        Ok(())
+    }
+
+    /// Waits until the loop has come to the end of what it does to the tasks.
+    pub(super) async fn wait_for_operations(&self, tasks: Vec<TaskName>) -> Result<(), Failure> {
+        let waited_for = tasks.clone();
+        let is_over = move |m: &Scheduler| {
+            let is_open = waited_for.iter().any(|task| m.is_in_operation(task));
+            (!is_open).then_some(())
+        };
+        self.come_to_an_end(&List(&tasks).to_string(), is_over)
+            .await
+    }
+
+    /// Waits for the end of what the loop does in several transactions. That it takes long is no failure of it.
+    pub(super) async fn come_to_an_end(
+        &self,
+        what: &str,
+        is_over: impl FnMut(&Scheduler) -> Option<()> + Send + 'static,
+    ) -> Result<(), Failure> {
+        let waited = self.handle.wait_until(self.limits.rpc_timeout, is_over);
+        match waited.await? {
+            Some(()) => Ok(()),
+            None => Err(Failure::Answer(format!(
+                "the operation on {what} is under way and will be finished, but takes long"
+            ))),
+        }
     }
 
     /// The named sources, else all that the task has.
@@ -113,15 +142,22 @@ impl Api {
         name: &TaskName,
         named: &[String],
     ) -> Result<Vec<SourceId>, Failure> {
+        self.members_of(name, named, Scheduler::sources_of_task)
+            .await
+    }
+
+    async fn members_of(
+        &self,
+        name: &TaskName,
+        named: &[String],
+        all: fn(&Scheduler, &TaskName) -> BTreeSet<SourceId>,
+    ) -> Result<Vec<SourceId>, Failure> {
         if !named.is_empty() {
             let distinct: BTreeSet<SourceId> = sources(named).into_iter().collect();
             return Ok(distinct.into_iter().collect());
         }
         let task = name.clone();
-        let members = self
-            .handle
-            .read(move |m, _| m.sources_of_task(&task))
-            .await?;
+        let members = self.handle.read(move |m, _| all(m, &task)).await?;
         if members.is_empty() {
             let text = format!(
                 "task {name} has no source or not exist, please check the task name and status"

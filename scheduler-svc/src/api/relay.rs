@@ -10,6 +10,7 @@ use super::verdict::Expected;
 use super::wait::{Awaited, entry};
 use super::{Api, Failure, sources};
 use crate::machine::record::WorkerStage;
+use crate::machine::request::Extent;
 use crate::machine::{BoundWorker, Scheduler};
 
 const OFFLINE: &str = "source relay is operated but the bound worker is offline";
@@ -28,6 +29,7 @@ impl Api {
             .collect();
         names.sort();
         names.dedup();
+        self.check_size(names.len())?;
         let op = request.op();
         let expected = match op {
             RelayOpV2::StartRelayV2 => Expected::RelayOn,
@@ -77,6 +79,18 @@ impl Api {
         })
     }
 
+    /// All workers of one command are told in one transaction.
+    fn check_size(&self, workers: usize) -> Result<(), Failure> {
+        // Two conditions of each, and those on the source and on our lead.
+        let most = self.max_txn_ops.saturating_sub(3) / 2;
+        if workers <= most {
+            return Ok(());
+        }
+        Err(Failure::Answer(format!(
+            "{workers} workers are named, and one command can take {most}; please use several"
+        )))
+    }
+
     #[instrument(name = "operate_worker_relay_task", skip_all, fields(dm.operation = request.op().as_str_name()))]
     pub(super) async fn relay_stage(
         &self,
@@ -96,16 +110,14 @@ impl Api {
         let mut ids = sources(&request.sources);
         ids.sort();
         ids.dedup();
-        let all = ids.clone();
-        self.handle
-            .read(move |m, _| m.set_relay_stage(is_running, &all).map(|_| ()))
-            .await??;
-        // One operation of each, and room for the fence.
-        for group in ids.chunks(self.max_txn_ops.saturating_sub(2).max(1)) {
-            let group = group.to_vec();
-            self.handle
-                .write(move |m| m.set_relay_stage(is_running, &group))
-                .await?;
+        let (all, most) = (ids.clone(), self.max_txn_ops);
+        let extent = self
+            .handle
+            .write(move |m| m.set_relay_stage(is_running, &all, most))
+            .await?;
+        if extent == Extent::InParts {
+            let is_over = |m: &Scheduler| (!m.are_relays_in_operation()).then_some(());
+            self.come_to_an_end("relays", is_over).await?;
         }
         let stage = if is_running {
             pb::Stage::Running

@@ -17,7 +17,9 @@ use crate::machine::request::NewSource;
 use crate::machine::{BoundWorker, Scheduler};
 
 /// Sources that are asked for their flavor and server id at a time.
-const DATABASES_AT_A_TIME: usize = 16;
+pub(super) const DATABASES_AT_A_TIME: usize = 16;
+/// What goes to etcd in one transaction, well within its limit for a request.
+const MOST_BYTES: usize = 1 << 20;
 const NOT_BOUND: &str = "source is added but there is no free worker to bound";
 const WAS_NOT_BOUND: &str = "source is stopped and hasn't bound to worker before being stopped";
 const NO_UPDATE: &str = "Update worker config is not supported by dm-ha now";
@@ -57,10 +59,12 @@ impl Api {
             .iter()
             .map(|text| SourceConfig::from_yaml("", text));
         let mut configs = configs.collect::<Result<Vec<_>, _>>()?;
+        self.check_number(configs.len())?;
         if let Some(key) = &self.secret_key {
             configs.iter_mut().for_each(|config| config.decrypt(key));
         }
         let new = completed(configs, self.limits.database_timeout).await?;
+        check_bytes(&new)?;
         let ids: Vec<SourceId> = new.iter().map(|source| source.id.clone()).collect();
         let worker = Some(request.worker_name.as_str())
             .filter(|name| !name.is_empty())
@@ -70,6 +74,18 @@ impl Api {
             .await?;
         self.let_bind(&ids).await?;
         self.bound_entries(ids).await
+    }
+
+    /// All sources of one command are added in one transaction.
+    fn check_number(&self, sources: usize) -> Result<(), Failure> {
+        // A condition of each, and the one on our lead.
+        let most = self.max_txn_ops.saturating_sub(1);
+        if sources <= most {
+            return Ok(());
+        }
+        Err(Failure::Answer(format!(
+            "{sources} sources are to be added, and one command can take {most}; please use several"
+        )))
     }
 
     /// The bind follows the source in a transaction of its own, if there is a worker for it.
@@ -143,6 +159,17 @@ impl Api {
         entries.extend(self.wait_for(expected, awaited).await?);
         Ok(entries)
     }
+}
+
+fn check_bytes(new: &[NewSource]) -> Result<(), Failure> {
+    let bytes: usize = new.iter().map(|source| source.toml.len()).sum();
+    if bytes <= MOST_BYTES {
+        return Ok(());
+    }
+    Err(Failure::Answer(format!(
+        "the configurations of the sources have {bytes} bytes, and one command can take {MOST_BYTES}; please use \
+         several"
+    )))
 }
 
 /// Ids of the request, then those of its files.

@@ -7,7 +7,7 @@ mod generate;
 use std::collections::BTreeSet;
 
 use dm_errors::DmError;
-use dm_keyspace::TaskName;
+use dm_keyspace::{SourceId, TaskName};
 use dm_proto::pb;
 use dm_task::SubtaskConfig;
 use tonic::Status;
@@ -127,10 +127,17 @@ impl Api {
     /// In one transaction as far as etcd's limit allows. Everything is checked before the first one is sent; what
     /// was added is taken back when a later one fails, by the next leader if need be. It goes on when the caller leaves.
     async fn add_subtasks(&self, mut task: NewTask) -> Result<(), Failure> {
-        let whole = task.clone();
+        let head = task.head();
+        let sources: Vec<SourceId> = task.subtasks.iter().map(|s| s.source.clone()).collect();
         let existing = self
             .handle
-            .read(move |m, _| m.start_task(&whole).map(|_| m.sources_of_task(&whole.name)))
+            .read(move |m, _| {
+                m.check_start(&head, &sources.iter().collect::<Vec<_>>())?;
+                let existing = sources
+                    .into_iter()
+                    .filter(|id| m.has_subtask(id, &head.name));
+                Ok::<BTreeSet<SourceId>, DmError>(existing.collect())
+            })
             .await??;
         task.subtasks
             .retain(|subtask| !existing.contains(&subtask.source));
@@ -161,7 +168,7 @@ impl Api {
             return;
         }
         let task = name.clone();
-        let is_gone = move |m: &Scheduler| (!m.is_starting(&task)).then_some(());
+        let is_gone = move |m: &Scheduler| (!m.is_in_operation(&task)).then_some(());
         let waited = self.handle.wait_until(self.limits.bind_wait, is_gone).await;
         if !matches!(waited, Ok(Some(()))) {
             tracing::warn!(dm.task = %name, "an incomplete start is not removed yet");

@@ -39,8 +39,12 @@ impl Api {
         let named = sources(&request.sources);
         let (targets, _latched) = self.latched_targets(&request.task_name, &named).await?;
         check(&new)?;
-        self.write_targets(targets, move |m, targets| m.start_validation(targets, &new))
+        let most = self.max_txn_ops;
+        let tasks = self
+            .handle
+            .write(move |m| m.start_validation(&targets, &new, most))
             .await?;
+        self.wait_for_operations(tasks).await?;
         Ok(pb::StartValidationResponse {
             result: true,
             msg: SUCCESS.to_owned(),
@@ -55,8 +59,12 @@ impl Api {
     ) -> Result<pb::StopValidationResponse, Failure> {
         let named = sources(&request.sources);
         let (targets, _latched) = self.latched_targets(&request.task_name, &named).await?;
-        self.write_targets(targets, Scheduler::stop_validation)
+        let most = self.max_txn_ops;
+        let tasks = self
+            .handle
+            .write(move |m| m.stop_validation(&targets, most))
             .await?;
+        self.wait_for_operations(tasks).await?;
         Ok(pb::StopValidationResponse {
             result: true,
             msg: SUCCESS.to_owned(),
@@ -69,13 +77,15 @@ impl Api {
         name: &str,
         named: &[SourceId],
     ) -> Result<(Vec<Target>, Vec<Latched>), Failure> {
-        let targets = self.targets(name, named).await?;
-        if targets.is_empty() {
-            return Err(Failure::Answer(match name {
-                "" => format!("cannot get subtask by sources `{}`", List(named)),
-                name => with_sources(name, named),
-            }));
-        }
+        let some = |targets: Vec<Target>| match (targets.is_empty(), name) {
+            (false, _) => Ok(targets),
+            (true, "") => Err(Failure::Answer(format!(
+                "cannot get subtask by sources `{}`",
+                List(named)
+            ))),
+            (true, name) => Err(Failure::Answer(with_sources(name, named))),
+        };
+        let targets = some(self.targets(name, named).await?)?;
         let tasks: BTreeSet<&TaskName> = targets.iter().map(|(task, _)| task).collect();
         let latch = |task: &TaskName| {
             self.latches
@@ -87,7 +97,7 @@ impl Api {
             .map(latch)
             .collect::<Result<Vec<_>, _>>()?;
         // What was read before the latch may have changed until it was taken.
-        Ok((self.targets(name, named).await?, latched))
+        Ok((some(self.targets(name, named).await?)?, latched))
     }
 
     async fn targets(&self, name: &str, named: &[SourceId]) -> Result<Vec<Target>, Failure> {
@@ -97,28 +107,6 @@ impl Api {
             .read(move |m, _| m.validation_targets(&name, &named))
             .await?;
         Ok(targets)
-    }
-
-    /// In one transaction as far as etcd's limit allows; everything is checked before the first one is sent.
-    async fn write_targets(
-        &self,
-        targets: Vec<Target>,
-        plan: impl Fn(&Scheduler, &[Target]) -> Result<dm_replica::Plan<()>, DmError>
-        + Clone
-        + Send
-        + 'static,
-    ) -> Result<(), Failure> {
-        let (check, all) = (plan.clone(), targets.clone());
-        self.handle
-            .read(move |m, _| check(m, &all).map(|_| ()))
-            .await??;
-        // Configuration and stage of each, and room for the fence.
-        let size = (self.max_txn_ops.saturating_sub(2) / 3).max(1);
-        for group in targets.chunks(size) {
-            let (plan, group) = (plan.clone(), group.to_vec());
-            self.handle.write(move |m| plan(m, &group)).await?;
-        }
-        Ok(())
     }
 
     #[instrument(name = "get_validation_status", skip_all, fields(dm.task = request.task_name))]

@@ -53,8 +53,9 @@ impl Scheduler {
                 .iter()
                 .filter_map(|name| self.decide_unreadable_bound(name)),
         );
-        let starts = std::mem::take(&mut self.touched_starts);
-        decisions.extend(starts.iter().map(|task| self.decide_start(task)));
+        let operations = std::mem::take(&mut self.touched_operations);
+        decisions.extend(operations.iter().map(|id| self.decide_operation(id)));
+        self.tell_orphans(&sources);
         self.tidy(&sources, &workers);
         decisions
     }

@@ -1,23 +1,24 @@
 //! One arm per kind of record: how a put or a delete changes the state, and whom it touches.
 //!
-//! Folding never fails. A record that does not decode, or that disagrees with its key, counts as absent (a bound
-//! as "to nothing", a source's configuration as unreadable) and is kept as a [`Fault`] under its key.
+//! Folding never fails. A record that does not decode, or that disagrees with its key, is kept as a [`Fault`] under its
+//! key. Where the key alone matters, it counts as there and as unreadable: a bound is one to nothing, a stage is
+//! none that can be reached, a configuration is not used; so it can be written over and removed. Else it is absent.
 
 use std::fmt;
 
 use bytes::Bytes;
 use dm_keyspace::{
     Bound, BoundKey, Key, LastBoundKey, LoadTask, LoadTaskKey, RelayWorker, SourceConfigKey,
-    SourceId, StageRecord, SubtaskKey, TaskName, TaskStartKey, WorkerInfo, WorkerInfoKey,
-    WorkerName,
+    SourceId, Stage, StageRecord, SubtaskKey, TaskName, WorkerInfo, WorkerInfoKey, WorkerName,
 };
 use dm_store::KeyValue;
-use serde::Deserialize;
+use dm_task::{SourceConfig, SubtaskConfig};
+use serde::de::DeserializeOwned;
 
 use super::Scheduler;
 use super::intent::{self, IntentSeen};
 use super::record::{Alive, BoundSeen, Registered, SourceConfigSeen, StageSeen, Text};
-use super::starts::StartSeen;
+use super::starts::{OperationId, OperationSeen};
 
 /// A record that cannot be used, and why.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -26,15 +27,6 @@ pub struct Fault {
     pub key: String,
     /// What is wrong with the record; never its content.
     pub reason: String,
-}
-
-/// The part of a source's configuration that placement looks at; everything else is the worker's business.
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct SourceHead {
-    source_id: String,
-    #[serde(default)]
-    enable_relay: bool,
 }
 
 impl Scheduler {
@@ -76,7 +68,7 @@ impl Scheduler {
             }
             Key::RelayStage(key) => {
                 let seen = stage(kv, &key.source, None)?;
-                self.source(key.source).relay_stage = Some(seen);
+                self.set_relay_stage_seen(key.source, Some(seen));
                 Ok(())
             }
             Key::Subtask(key) => self.put_subtask(key, kv),
@@ -90,7 +82,7 @@ impl Scheduler {
                 self.subtask(key.source, key.task).validator = Some(seen);
                 Ok(())
             }
-            Key::Foreign(key) => self.put_start_record(&key, kv),
+            Key::Foreign(key) => self.put_operation(&key, kv),
             _ => Ok(()),
         }
     }
@@ -106,9 +98,9 @@ impl Scheduler {
             self.source(id).intent = None;
             return;
         }
-        if let Ok(TaskStartKey { task }) = TaskStartKey::parse(key) {
-            self.starts.remove(&task);
-            self.touched_starts.insert(task);
+        if let Some(id) = OperationId::parse(key) {
+            self.operations.remove(&id);
+            self.touched_operations.insert(id);
             return;
         }
         match Key::parse(key) {
@@ -119,15 +111,18 @@ impl Scheduler {
             Ok(Key::LastBound(key)) => self.set_last_bound(&key.worker, None),
             Ok(Key::RelayWorker(key)) => self.set_relay(&key.worker, None),
             Ok(Key::LoadTask(key)) => self.set_load(&key, None),
-            Ok(Key::RelayStage(key)) => self.source(key.source).relay_stage = None,
-            Ok(Key::Subtask(key)) => self.subtask(key.source, key.task).config = None,
+            Ok(Key::RelayStage(key)) => self.set_relay_stage_seen(key.source, None),
+            Ok(Key::Subtask(key)) => {
+                let subtask = self.subtask(key.source, key.task);
+                (subtask.config, subtask.is_unreadable) = (None, false);
+            }
             Ok(Key::SubtaskStage(key)) => self.subtask(key.source, key.task).stage = None,
             Ok(Key::ValidatorStage(key)) => self.subtask(key.source, key.task).validator = None,
             _ => {}
         }
     }
 
-    /// Two kinds of records matter even when they say nothing: the key is there, and stands in the way.
+    /// Some kinds of records matter even when they say nothing: the key is there, and stands in the way.
     fn mark_unreadable(&mut self, kv: &KeyValue) {
         match Key::parse(&kv.key) {
             Ok(Key::Bound(key)) => self.set_bound(&key.worker, Some(bound_seen(kv, None))),
@@ -138,16 +133,29 @@ impl Scheduler {
                     enable_relay: false,
                 });
             }
+            Ok(Key::Subtask(key)) => {
+                let subtask = self.subtask(key.source, key.task);
+                (subtask.config, subtask.is_unreadable) = (Some(text_of(kv)), true);
+            }
+            Ok(Key::RelayStage(key)) => {
+                self.set_relay_stage_seen(key.source, Some(no_stage(kv)));
+            }
+            Ok(Key::SubtaskStage(key)) => {
+                self.subtask(key.source, key.task).stage = Some(no_stage(kv));
+            }
+            Ok(Key::ValidatorStage(key)) => {
+                self.subtask(key.source, key.task).validator = Some(no_stage(kv));
+            }
             _ => {}
         }
     }
 
-    fn put_start_record(&mut self, key: &[u8], kv: &KeyValue) -> Result<(), String> {
-        let Ok(TaskStartKey { task }) = TaskStartKey::parse(key) else {
+    fn put_operation(&mut self, key: &[u8], kv: &KeyValue) -> Result<(), String> {
+        let Some(id) = OperationId::parse(key) else {
             return Ok(());
         };
-        self.touched_starts.insert(task.clone());
-        self.starts.insert(task, StartSeen::from_kv(kv)?);
+        self.touched_operations.insert(id.clone());
+        self.operations.insert(id, OperationSeen::from_kv(kv)?);
         Ok(())
     }
 
@@ -162,17 +170,21 @@ impl Scheduler {
     }
 
     fn put_source_config(&mut self, id: &SourceId, kv: &KeyValue) -> Result<(), String> {
-        let head =
-            std::str::from_utf8(&kv.value).map_err(|_| "the value is not UTF-8".to_owned())?;
-        // Only the message: the error's own text quotes the line, which may hold the password.
-        let head: SourceHead = toml::from_str(head).map_err(|e| e.message().to_owned())?;
-        agree("source-id", &SourceId::from(head.source_id), id)?;
-        let config = SourceConfigSeen {
+        let source = self.source(id.clone());
+        // Starting a task puts the same text again, once for each of its sources.
+        if let Some(known) = source.config.as_mut().filter(|c| c.is_readable)
+            && known.text.bytes == kv.value
+        {
+            known.text = text_of(kv);
+            return Ok(());
+        }
+        let config: SourceConfig = decoded(&kv.value)?;
+        agree("source-id", &SourceId::from(config.source_id), id)?;
+        source.config = Some(SourceConfigSeen {
             text: text_of(kv),
             is_readable: true,
-            enable_relay: head.enable_relay,
-        };
-        self.source(id.clone()).config = Some(config);
+            enable_relay: config.enable_relay,
+        });
         Ok(())
     }
 
@@ -191,8 +203,52 @@ impl Scheduler {
     }
 
     fn put_subtask(&mut self, key: SubtaskKey, kv: &KeyValue) -> Result<(), String> {
-        self.subtask(key.source, key.task).config = Some(text_of(kv));
+        let config: SubtaskConfig = decoded(&kv.value)?;
+        agree("name", &TaskName::from(config.name), &key.task)?;
+        agree("source-id", &SourceId::from(config.source_id), &key.source)?;
+        let subtask = self.subtask(key.source, key.task);
+        (subtask.config, subtask.is_unreadable) = (Some(text_of(kv)), false);
         Ok(())
+    }
+
+    fn set_relay_stage_seen(&mut self, id: SourceId, seen: Option<StageSeen>) {
+        self.source(id).relay_stage = seen;
+        self.touch_operation(&OperationId::Relays);
+    }
+}
+
+/// A configuration in TOML. Keys that it does not know are the worker's business.
+fn decoded<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {
+    let config = std::str::from_utf8(value).map_err(|_| "the value is not UTF-8".to_owned())?;
+    // Only the message, since the error's own text quotes the line; and no value in it: either may be the password.
+    toml::from_str(config).map_err(|error| without_values(error.message()))
+}
+
+/// A text without what stands in quotation marks of any kind.
+fn without_values(message: &str) -> String {
+    let mut quote = None;
+    let kept = message.chars().filter(|&c| match quote {
+        Some(open) => {
+            if c == open {
+                quote = None;
+            }
+            c == open
+        }
+        None => {
+            if matches!(c, '`' | '"') {
+                quote = Some(c);
+            }
+            true
+        }
+    });
+    kept.collect()
+}
+
+/// A stage that cannot be read: it is there, and nobody is in it.
+fn no_stage(kv: &KeyValue) -> StageSeen {
+    StageSeen {
+        stage: Stage::Invalid,
+        revision: kv.mod_revision,
     }
 }
 

@@ -5,6 +5,7 @@
 //! sets, so one event costs the logarithm of their number, whatever the size of the cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use dm_keyspace::{SourceId, WorkerName};
 
@@ -23,6 +24,9 @@ pub(crate) struct Placement {
     source_of: BTreeMap<WorkerName, SourceId>,
 }
 
+/// Waiting sources that the timer looks at in one go.
+const LOOKED_AT: usize = 100;
+
 type Sources = BTreeMap<SourceId, Source>;
 type Workers = BTreeMap<WorkerName, Worker>;
 
@@ -40,6 +44,17 @@ impl Placement {
     /// The number of sources that no worker can take.
     pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// Some of the sources that wait, those after `last` first; from the beginning when there are none.
+    pub(crate) fn waiting_after(&self, last: Option<&SourceId>) -> Vec<SourceId> {
+        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
+        let next = self.waiting.range::<SourceId, _>((from, Bound::Unbounded));
+        let next: Vec<SourceId> = next.take(LOOKED_AT).cloned().collect();
+        match next.is_empty() {
+            true => self.waiting.iter().take(LOOKED_AT).cloned().collect(),
+            false => next,
+        }
     }
 
     /// Brings a worker's place up to date. Returns the source that it was paired with: either the pair is gone,

@@ -73,10 +73,6 @@ impl Scheduler {
             .iter()
             .filter_map(|(name, worker)| Some((name, worker, worker.relay.as_ref()?)));
         relaying.flat_map(move |(name, worker, relay)| {
-            let is_known = self.sources.get(relay).is_some_and(|s| s.config.is_some());
-            let unknown = (!is_known).then(|| {
-                format!("worker {name} is told to pull the relay log of {relay}, which is no source")
-            });
             let hindered = move |(id, task): &&(SourceId, TaskName)| {
                 id != relay
                     && self
@@ -84,20 +80,23 @@ impl Scheduler {
                         .is_some_and(|s| s.config.is_some())
             };
             let files = worker.loads.iter().filter(hindered);
-            unknown.into_iter().chain(files.map(move |(id, task)| {
+            files.map(move |(id, task)| {
                 format!(
                     "worker {name} has dumped files of source {id} for task {task}, which it cannot serve while it \
                      pulls the relay log of {relay}"
                 )
-            }))
+            })
         })
     }
 
     /// Tasks that have subtasks, by name.
     pub fn task_names(&self) -> impl Iterator<Item = &TaskName> {
-        self.tasks
-            .keys()
-            .filter(|task| !self.sources_of_task(task).is_empty())
+        self.tasks.keys().filter(|task| self.has_task(task))
+    }
+
+    pub(super) fn has_task(&self, task: &TaskName) -> bool {
+        let mut members = self.tasks.get(task).into_iter().flatten();
+        members.any(|id| self.has_subtask(id, task))
     }
 
     /// The worker that serves a source.
@@ -183,6 +182,23 @@ impl Scheduler {
             })
             .cloned()
             .collect()
+    }
+
+    /// The sources that have any record of a subtask of the task, be it one that cannot be read.
+    #[must_use]
+    pub fn members_of_task(&self, task: &TaskName) -> BTreeSet<SourceId> {
+        let members = self.tasks.get(task).into_iter().flatten();
+        members
+            .filter(|id| self.subtask_of(id, task).is_some_and(|s| !s.is_empty()))
+            .cloned()
+            .collect()
+    }
+
+    /// Whether a subtask has a configuration.
+    #[must_use]
+    pub fn has_subtask(&self, id: &SourceId, task: &TaskName) -> bool {
+        self.subtask_of(id, task)
+            .is_some_and(|s| s.config.is_some())
     }
 
     /// Every subtask that has a configuration, by source.

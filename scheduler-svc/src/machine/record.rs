@@ -162,6 +162,8 @@ pub(crate) struct SourceConfigSeen {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Subtask {
     pub(crate) config: Option<Text>,
+    /// The configuration is there and cannot be read.
+    pub(crate) is_unreadable: bool,
     pub(crate) stage: Option<StageSeen>,
     pub(crate) validator: Option<StageSeen>,
 }
@@ -169,6 +171,10 @@ pub(crate) struct Subtask {
 impl Subtask {
     pub(crate) fn is_empty(&self) -> bool {
         self.config.is_none() && self.stage.is_none() && self.validator.is_none()
+    }
+
+    pub(crate) fn has_readable_config(&self) -> bool {
+        self.config.is_some() && !self.is_unreadable
     }
 }
 

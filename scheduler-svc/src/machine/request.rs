@@ -17,7 +17,7 @@ use std::fmt::Display;
 use dm_errors::{Code, DmError, List};
 
 pub use sources::{NewSource, SourceRemoved};
-pub use tasks::{CliArgs, NewSubtask, NewTask, SubtaskStage, groups};
+pub use tasks::{CliArgs, Extent, NewSubtask, NewTask, SubtaskStage};
 pub use transfer::{Begun, Outlook, cannot_pause, not_in_sync};
 pub use validation::{NewValidation, Target};
 

@@ -22,6 +22,8 @@
 mod binding;
 mod conflicts;
 mod lives;
+mod operations;
+mod orphans;
 mod property;
 mod recovery;
 mod relay;

@@ -183,7 +183,7 @@ async fn served(mut client: SchedulerClient<Channel>) -> String {
         .join(" ")
 }
 
-async fn replica(etcd: &MemoryEtcd, flags: &[&str]) -> (SocketAddr, DropGuard) {
+pub(crate) async fn replica(etcd: &MemoryEtcd, flags: &[&str]) -> (SocketAddr, DropGuard) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let endpoint = etcd.endpoint();

@@ -92,3 +92,21 @@ async fn wrong_operations_are_refused_by_name() {
     let answer = operate(&mut cluster, RelayOpV2::StartRelayV2, &[]).await;
     assert!(!answer.result && answer.msg.starts_with("[code=46008:"));
 }
+
+#[tokio::test]
+async fn more_workers_than_one_command_takes_are_refused_at_once() {
+    let mut cluster = Cluster::start().await;
+    cluster.source("s1");
+    let names: Vec<String> = (0..63).map(|n| format!("w{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for op in [RelayOpV2::StartRelayV2, RelayOpV2::StopRelayV2] {
+        let answer = operate(&mut cluster, op, &names).await;
+        assert_eq!(
+            (answer.result, answer.msg.as_str()),
+            (
+                false,
+                "63 workers are named, and one command can take 62; please use several"
+            )
+        );
+    }
+}

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use dm_errors::DmError;
 use dm_keyspace::SourceId;
+use dm_task::subtask::Meta;
 use dm_task::{SourceConfig, SubtaskConfig, TaskConfig};
+use futures::stream::{self, StreamExt};
 
 use super::TaskConfigError;
+use crate::api::source::DATABASES_AT_A_TIME;
 use crate::api::{Api, Failure};
 use crate::database::{binlog_position, target_version};
 
@@ -96,14 +99,22 @@ impl Api {
         config: &mut TaskConfig,
         sources: &BTreeMap<SourceId, SourceConfig>,
     ) -> Result<(), Failure> {
-        for instance in config
-            .mysql_instances
-            .iter_mut()
-            .filter(|instance| instance.meta.is_none())
-        {
-            if let Some(source) = sources.get(instance.source_id.as_str()) {
-                instance.meta = Some(binlog_position(source, self.limits.database_timeout).await?);
-            }
+        let limit = self.limits.database_timeout;
+        let open = config.mysql_instances.iter().enumerate();
+        let open = open.filter_map(|(at, instance)| {
+            let source = sources.get(instance.source_id.as_str())?;
+            instance.meta.is_none().then(|| (at, source.clone()))
+        });
+        let asked: Vec<(usize, SourceConfig)> = open.collect();
+        let ask = |(at, source): (usize, SourceConfig)| async move {
+            binlog_position(&source, limit).await.map(|meta| (at, meta))
+        };
+        let asked = stream::iter(asked).map(ask).buffered(DATABASES_AT_A_TIME);
+        // In the order of the file, so that the first source that fails is the one that is named.
+        let found: Vec<Result<(usize, Meta), DmError>> = asked.collect().await;
+        for found in found {
+            let (at, meta) = found?;
+            config.mysql_instances[at].meta = Some(meta);
         }
         Ok(())
     }

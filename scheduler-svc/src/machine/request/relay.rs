@@ -4,18 +4,19 @@ use std::collections::BTreeSet;
 
 use dm_errors::{Code, DmError, List};
 use dm_keyspace::{
-    RelayStageKey, RelayWorker, RelayWorkerKey, SourceConfigKey, SourceId, Stage, StageRecord,
-    WorkerName,
+    OperationKind, RelayStageKey, RelayWorker, RelayWorkerKey, SourceConfigKey, SourceId, Stage,
+    StageRecord, WorkerName,
 };
 use dm_replica::{Plan, Proposal};
 use dm_store::{Guard, KeyRange};
 use dm_task::SourceConfig;
 
-use super::about;
+use super::{Extent, about};
 use crate::machine::Scheduler;
 use crate::machine::decide::{bound_key, put_bound};
 use crate::machine::fold::config_key;
 use crate::machine::record::{Source, SourceConfigSeen};
+use crate::machine::starts::{OperationId, batch, stage_of};
 
 type Names<'a> = BTreeSet<&'a WorkerName>;
 
@@ -105,12 +106,13 @@ impl Scheduler {
     /// Pauses relay, or lets it go on, for all sources or for none. The same stage is written again.
     ///
     /// # Errors
-    /// 46012 with the sources that are not known.
+    /// 46012 with the sources that are not known, 46024 while another such operation is under way.
     pub fn set_relay_stage(
         &self,
         is_running: bool,
         sources: &[SourceId],
-    ) -> Result<Plan<()>, DmError> {
+        max_operations: usize,
+    ) -> Result<Plan<Extent>, DmError> {
         let is_unknown = |id: &&SourceId| self.source_config(id).is_none();
         let missing: Vec<&SourceId> = sources.iter().filter(is_unknown).collect();
         if !missing.is_empty() {
@@ -121,19 +123,37 @@ impl Scheduler {
         }
         let distinct: BTreeSet<&SourceId> = sources.iter().collect();
         if distinct.is_empty() {
-            return Ok(Plan::Done(()));
+            return Ok(Plan::Done(Extent::Whole));
         }
-        let (name, stage) = match is_running {
-            true => ("resume_relay", Stage::Running),
-            false => ("pause_relay", Stage::Paused),
+        let (name, kind) = match is_running {
+            true => ("resume_relay", OperationKind::Resume),
+            false => ("pause_relay", OperationKind::Pause),
         };
-        let written = distinct.iter().fold(Proposal::new(name), |proposal, id| {
-            match self.sources.get(*id) {
-                Some(source) => put_stage(proposal, id, source, stage),
-                None => proposal,
-            }
+        let operation = OperationId::Relays;
+        let proposal = self.alone(Proposal::new(name), &operation, "UpdateExpectRelayStage")?;
+        if distinct.len() > batch(kind, max_operations) {
+            let sources: Vec<SourceId> = distinct.into_iter().cloned().collect();
+            let record = self.record(kind, max_operations, &sources);
+            let proposal = proposal.put(operation.key(), record.to_bytes());
+            return Ok(Plan::Commit(proposal, Extent::InParts));
+        }
+        let written = distinct.into_iter().fold(proposal, |proposal, id| {
+            self.put_relay_stage_of(proposal, id, stage_of(kind))
         });
-        Ok(Plan::Commit(written, ()))
+        Ok(Plan::Commit(written, Extent::Whole))
+    }
+
+    /// Adds the relay stage of a source, if there is such a source.
+    pub(in crate::machine) fn put_relay_stage_of(
+        &self,
+        proposal: Proposal,
+        id: &SourceId,
+        stage: Stage,
+    ) -> Proposal {
+        match self.sources.get(id) {
+            Some(source) => put_stage(proposal, id, source, stage),
+            None => proposal,
+        }
     }
 
     fn relayed(&self, id: &SourceId) -> Result<(&Source, &SourceConfigSeen), DmError> {

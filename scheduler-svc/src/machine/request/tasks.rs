@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use dm_errors::{Code, DmError, List};
 use dm_keyspace::{
-    Lightning, LightningKey, SourceConfigKey, SourceId, Stage, StageRecord, SubtaskKey,
-    SubtaskStageKey, TaskCliArgs, TaskCliArgsKey, TaskName, ValidatorStageKey,
+    Lightning, LightningKey, LoadTaskKey, OperationKind, SourceConfigKey, SourceId, Stage,
+    StageRecord, SubtaskKey, SubtaskStageKey, TaskCliArgs, TaskCliArgsKey, TaskName,
+    ValidatorStageKey,
 };
 use dm_replica::{Plan, Proposal};
 use dm_store::{Guard, KeyRange};
@@ -13,7 +14,8 @@ use super::{about, about_list};
 use crate::machine::Scheduler;
 use crate::machine::decide::bound_key;
 use crate::machine::fold::config_key;
-use crate::machine::starts::Part;
+use crate::machine::record::Subtask;
+use crate::machine::starts::{MOST_BYTES, OperationId, Part, batch, stage_of};
 
 /// A subtask to be added, its configuration complete and checked.
 #[derive(Clone)]
@@ -65,33 +67,64 @@ impl NewTask {
     /// What is written once, with room for the fence.
     const ONCE: usize = 6;
 
-    /// The task in parts that each fit into one transaction of `max_operations`. What belongs to the task as a
-    /// whole, the removal of old records, is in the first one.
+    /// All that is said of the task as a whole, without its subtasks.
     #[must_use]
-    pub fn parts(self, max_operations: usize) -> Vec<Self> {
+    pub fn head(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            subtasks: Vec::new(),
+            args: self.args.clone(),
+            part: self.part.clone(),
+            ..*self
+        }
+    }
+
+    /// The task in parts that each fit into one transaction of `max_operations`, and etcd's limit of bytes. If there
+    /// are several, the first one adds nothing yet: it puts the record of the start, and removes old records.
+    #[must_use]
+    pub fn parts(mut self, max_operations: usize) -> Vec<Self> {
         let size = (max_operations.saturating_sub(Self::ONCE) / Self::PER_SUBTASK).max(1);
-        let count = self.subtasks.len().div_ceil(size);
-        let part = |(at, subtasks): (usize, &[NewSubtask])| Self {
-            subtasks: subtasks.to_vec(),
-            removes_meta: self.removes_meta && at == 0,
-            part: match at {
-                0 if count == 1 => Part::Only,
-                0 => Part::First { max_operations },
-                at if at + 1 == count => Part::Last,
-                _ => Part::Next,
-            },
+        let mut subtasks = std::mem::take(&mut self.subtasks);
+        let sources: Vec<SourceId> = subtasks.iter().map(|s| s.source.clone()).collect();
+        let mut groups = Vec::new();
+        while !subtasks.is_empty() {
+            let rest = subtasks.split_off(fitting(&subtasks, size));
+            groups.push(std::mem::replace(&mut subtasks, rest));
+        }
+        if groups.len() <= 1 {
+            self.subtasks = groups.pop().unwrap_or_default();
+            return vec![self];
+        }
+        let last = groups.len() - 1;
+        let next = |(at, subtasks)| Self {
+            subtasks,
+            removes_meta: false,
+            part: if at == last { Part::Last } else { Part::Next },
             ..self.clone()
         };
-        self.subtasks.chunks(size).enumerate().map(part).collect()
+        let mut parts: Vec<Self> = groups.into_iter().enumerate().map(next).collect();
+        let first = Self {
+            part: Part::First {
+                max_operations,
+                sources,
+            },
+            ..self
+        };
+        parts.insert(0, first);
+        parts
     }
 }
 
-/// Sources in groups whose stages can be written or removed in one transaction of `max_operations`.
-#[must_use]
-pub fn groups(sources: &[SourceId], max_operations: usize) -> Vec<Vec<SourceId>> {
-    // Configuration, stage and validator stage of each.
-    let size = (max_operations.saturating_sub(2) / 3).max(1);
-    sources.chunks(size).map(<[SourceId]>::to_vec).collect()
+/// How many of the subtasks go into one transaction: `size` of them, or fewer when their texts are long.
+fn fitting(subtasks: &[NewSubtask], size: usize) -> usize {
+    // The source's configuration is put as well; it says less than the subtask's, which repeats its connection.
+    let cost = |s: &NewSubtask| 2 * s.toml.len() + 1024;
+    let mut bytes = 0;
+    let fits = subtasks.iter().take(size).take_while(|s| {
+        bytes += cost(s);
+        bytes <= MOST_BYTES
+    });
+    fits.count().max(1)
 }
 
 /// The stages that a request may give a subtask.
@@ -103,43 +136,66 @@ pub enum SubtaskStage {
     Paused,
 }
 
-impl From<SubtaskStage> for Stage {
+impl From<SubtaskStage> for OperationKind {
     fn from(stage: SubtaskStage) -> Self {
         match stage {
-            SubtaskStage::Running => Self::Running,
-            SubtaskStage::Paused => Self::Paused,
+            SubtaskStage::Running => Self::Resume,
+            SubtaskStage::Paused => Self::Pause,
         }
     }
 }
 
+/// How much of a change one transaction makes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Extent {
+    /// All of it.
+    Whole,
+    /// It puts a record; the loop goes on from there, here or at the next leader, until the record is gone.
+    InParts,
+}
+
 impl Scheduler {
     /// Adds the subtasks that are not there yet, running, all in one transaction with the task's arguments. A task
-    /// of more sources than fit is started in [`NewTask::parts`].
+    /// of more sources than fit is started in [`NewTask::parts`], after a look by [`Scheduler::check_start`].
     ///
     /// # Errors
-    /// 46014 when all of them exist (or any, with a physical import or `removes_meta`), 46009 when a source has
-    /// no worker, 46024 while another start of the task is under way.
+    /// Those of [`Scheduler::check_start`], and 46024 while another operation on the task is under way.
     pub fn start_task(&self, task: &NewTask) -> Result<Plan<()>, DmError> {
-        let existing = self.sources_of_task(&task.name);
-        let (old, new): (Vec<_>, Vec<_>) = task
-            .subtasks
-            .iter()
-            .partition(|s| existing.contains(&s.source));
+        let is_new = |s: &&NewSubtask| !self.has_subtask(&s.source, &task.name);
+        let sources: Vec<&SourceId> = task.subtasks.iter().map(|s| &s.source).collect();
+        self.check_start(task, &sources)?;
+        let proposal = self.put_start(Proposal::new("start_task"), &task.name, &task.part)?;
+        let mut proposal = args(proposal, task);
+        if task.removes_meta {
+            proposal = proposal.delete(KeyRange::prefix(dm_keyspace::LoadTaskKey::prefix_of_task(
+                &task.name,
+            )));
+        }
+        proposal = import_status(proposal, task);
+        for subtask in task.subtasks.iter().filter(is_new) {
+            proposal = self.add_subtask(proposal, &task.name, subtask);
+        }
+        Ok(Plan::Commit(proposal, ()))
+    }
+
+    /// Whether a task can be started, or such a part of it, for these sources. The subtasks of `task` do not matter.
+    ///
+    /// # Errors
+    /// 46014 when all subtasks exist (or any, with a physical import or `removes_meta`), 46009 when a source has no
+    /// worker.
+    pub fn check_start(&self, task: &NewTask, sources: &[&SourceId]) -> Result<(), DmError> {
+        let is_old = |id: &&SourceId| self.has_subtask(id, &task.name);
+        let (mut old, new): (Vec<&SourceId>, Vec<&SourceId>) =
+            sources.iter().copied().partition(is_old);
         if task.removes_meta {
             self.check_task_absent(&task.name)?;
         }
         if !old.is_empty() && (new.is_empty() || task.is_physical_import) {
-            let mut names: Vec<&SourceId> = old.iter().map(|s| &s.source).collect();
-            names.sort();
-            return Err(about_list(
-                Code::SCHEDULER_SUB_TASK_EXIST,
-                &task.name,
-                &names,
-            ));
+            old.sort();
+            return Err(about_list(Code::SCHEDULER_SUB_TASK_EXIST, &task.name, &old));
         }
         let unbound: Vec<&SourceId> = new
-            .iter()
-            .map(|s| &s.source)
+            .into_iter()
             .filter(|id| self.bound_worker(id).is_none())
             .collect();
         if !unbound.is_empty() {
@@ -148,18 +204,7 @@ impl Scheduler {
                 &[&List(&unbound)],
             ));
         }
-        let proposal = self.put_start(Proposal::new("start_task"), &task.name, task.part)?;
-        let mut proposal = args(proposal, task);
-        if task.removes_meta {
-            proposal = proposal.delete(KeyRange::prefix(dm_keyspace::LoadTaskKey::prefix_of_task(
-                &task.name,
-            )));
-        }
-        proposal = import_status(proposal, task);
-        for subtask in new {
-            proposal = self.add_subtask(proposal, &task.name, subtask);
-        }
-        Ok(Plan::Commit(proposal, ()))
+        Ok(())
     }
 
     /// Whether metadata of the task may be removed.
@@ -167,10 +212,10 @@ impl Scheduler {
     /// # Errors
     /// 46014 while any subtask of it exists.
     pub fn check_task_absent(&self, task: &TaskName) -> Result<(), DmError> {
-        let existing: Vec<SourceId> = self.sources_of_task(task).into_iter().collect();
-        if existing.is_empty() {
+        if !self.has_task(task) {
             return Ok(());
         }
+        let existing: Vec<SourceId> = self.sources_of_task(task).into_iter().collect();
         Err(about_list(Code::SCHEDULER_SUB_TASK_EXIST, task, &existing)
             .annotate("while remove-meta is true"))
     }
@@ -228,37 +273,22 @@ impl Scheduler {
     /// worker hears it again.
     ///
     /// # Errors
-    /// 46016 for an unknown task, 46017 for sources without a stage in it.
+    /// 46016 for an unknown task, 46017 for sources without a stage in it, 46024 while another operation on the task
+    /// is under way.
     pub fn set_stage(
         &self,
         stage: SubtaskStage,
         task: &TaskName,
         sources: &[SourceId],
-    ) -> Result<Plan<()>, DmError> {
-        self.check_members(task, sources)?;
-        let mut proposal = Proposal::new(match stage {
-            SubtaskStage::Running => "resume_task",
-            SubtaskStage::Paused => "pause_task",
-        });
-        for id in distinct(sources) {
-            let seen = self
-                .subtask_of(id, task)
-                .and_then(|s| s.stage)
-                .map(|s| s.revision);
-            let key = SubtaskStageKey {
-                source: id.clone(),
-                task: task.clone(),
-            }
-            .encode();
-            let record = StageRecord::subtask(stage.into(), id.clone(), task.clone()).to_bytes();
-            proposal = proposal
-                .guard(Guard::unchanged(key.clone(), seen))
-                .put(key, record);
-        }
-        Ok(Plan::Commit(proposal, ()))
+        max_operations: usize,
+    ) -> Result<Plan<Extent>, DmError> {
+        let has_stage = |s: &Subtask| s.stage.is_some();
+        self.check_members(task, sources, has_stage)?;
+        self.change(stage.into(), task, sources, max_operations)
     }
 
-    /// Removes subtasks with their stages, all or none. Workers stop them when they see the stage go.
+    /// Removes subtasks with their stages and with the word of who holds their files, all or none. Workers stop them
+    /// when they see the stage go. One that has any record can be removed, whatever is in it.
     ///
     /// # Errors
     /// As [`Scheduler::set_stage`].
@@ -266,41 +296,108 @@ impl Scheduler {
         &self,
         task: &TaskName,
         sources: &[SourceId],
-    ) -> Result<Plan<()>, DmError> {
-        self.check_members(task, sources)?;
-        let mut proposal = Proposal::new("stop_task");
-        for id in distinct(sources) {
-            let (source, task) = (id.clone(), task.clone());
-            let seen = self
-                .subtask_of(id, &task)
-                .and_then(|s| s.stage)
-                .map(|s| s.revision);
-            let stage = SubtaskStageKey {
-                source: source.clone(),
-                task: task.clone(),
-            }
-            .encode();
-            proposal = proposal
-                .guard(Guard::unchanged(stage.clone(), seen))
-                .delete(KeyRange::key(
-                    SubtaskKey {
-                        source: source.clone(),
-                        task: task.clone(),
-                    }
-                    .encode(),
-                ))
-                .delete(KeyRange::key(stage))
-                .delete(KeyRange::key(ValidatorStageKey { source, task }.encode()));
-        }
-        Ok(Plan::Commit(proposal, ()))
+        max_operations: usize,
+    ) -> Result<Plan<Extent>, DmError> {
+        self.check_members(task, sources, |s| !s.is_empty())?;
+        self.change(OperationKind::Stop, task, sources, max_operations)
     }
 
-    fn check_members(&self, task: &TaskName, sources: &[SourceId]) -> Result<(), DmError> {
+    /// All of it in one transaction, or the record by which it is done in several.
+    fn change(
+        &self,
+        kind: OperationKind,
+        task: &TaskName,
+        sources: &[SourceId],
+        max_operations: usize,
+    ) -> Result<Plan<Extent>, DmError> {
+        let (name, latch) = match kind {
+            OperationKind::Stop => ("stop_task", "RemoveSubTasks"),
+            OperationKind::Pause => ("pause_task", "UpdateExpectSubTaskStage"),
+            _ => ("resume_task", "UpdateExpectSubTaskStage"),
+        };
+        let id = OperationId::Task(task.clone());
+        let proposal = self.alone(Proposal::new(name), &id, latch)?;
+        let sources = distinct(sources);
+        if sources.len() > batch(kind, max_operations) {
+            let sources: Vec<SourceId> = sources.into_iter().cloned().collect();
+            let record = self.record(kind, max_operations, &sources);
+            let proposal = proposal.put(id.key(), record.to_bytes());
+            return Ok(Plan::Commit(proposal, Extent::InParts));
+        }
+        let written = sources
+            .into_iter()
+            .fold(proposal, |proposal, source| match kind {
+                OperationKind::Stop => self.remove_subtask(proposal, task, source),
+                _ => self.put_stage(proposal, task, source, stage_of(kind)),
+            });
+        Ok(Plan::Commit(written, Extent::Whole))
+    }
+
+    /// Adds a subtask's stage.
+    pub(in crate::machine) fn put_stage(
+        &self,
+        proposal: Proposal,
+        task: &TaskName,
+        id: &SourceId,
+        stage: Stage,
+    ) -> Proposal {
+        let key = SubtaskStageKey {
+            source: id.clone(),
+            task: task.clone(),
+        }
+        .encode();
+        let record = StageRecord::subtask(stage, id.clone(), task.clone()).to_bytes();
+        proposal
+            .guard(self.stage_as_seen(task, id, &key))
+            .put(key, record)
+    }
+
+    /// Adds the removal of a subtask.
+    pub(in crate::machine) fn remove_subtask(
+        &self,
+        proposal: Proposal,
+        task: &TaskName,
+        id: &SourceId,
+    ) -> Proposal {
+        let (source, name) = (id.clone(), task.clone());
+        let stage = SubtaskStageKey {
+            source: source.clone(),
+            task: name.clone(),
+        }
+        .encode();
+        let config = SubtaskKey {
+            source: source.clone(),
+            task: name.clone(),
+        };
+        let validator = ValidatorStageKey {
+            source: source.clone(),
+            task: name.clone(),
+        };
+        // Else the next task of that name would go where the files of this one are.
+        let files = LoadTaskKey { task: name, source };
+        proposal
+            .guard(self.stage_as_seen(task, id, &stage))
+            .delete(KeyRange::key(config.encode()))
+            .delete(KeyRange::key(stage))
+            .delete(KeyRange::key(validator.encode()))
+            .delete(KeyRange::key(files.encode()))
+    }
+
+    fn stage_as_seen(&self, task: &TaskName, id: &SourceId, key: &str) -> Guard {
+        let seen = self.subtask_of(id, task).and_then(|s| s.stage);
+        Guard::unchanged(key.to_owned(), seen.map(|s| s.revision))
+    }
+
+    fn check_members(
+        &self,
+        task: &TaskName,
+        sources: &[SourceId],
+        is_member: impl Fn(&Subtask) -> bool,
+    ) -> Result<(), DmError> {
         if !self.tasks.contains_key(task) {
             return Err(about(Code::SCHEDULER_SUB_TASK_OP_TASK_NOT_EXIST, task));
         }
-        let is_member =
-            |id: &&SourceId| self.subtask_of(id, task).is_some_and(|s| s.stage.is_some());
+        let is_member = |id: &&SourceId| self.subtask_of(id, task).is_some_and(&is_member);
         let missing: Vec<&SourceId> = sources.iter().filter(|id| !is_member(id)).collect();
         if missing.is_empty() {
             return Ok(());
@@ -319,6 +416,9 @@ fn distinct(sources: &[SourceId]) -> std::collections::BTreeSet<&SourceId> {
 
 fn args(proposal: Proposal, task: &NewTask) -> Proposal {
     let Some(start_time) = &task.args.start_time else {
+        if matches!(task.part, Part::Next | Part::Last) {
+            return proposal;
+        }
         return proposal.delete(KeyRange::prefix(TaskCliArgsKey::prefix_of_task(&task.name)));
     };
     let value = TaskCliArgs {

@@ -110,8 +110,8 @@ impl Scheduler {
     /// Begins a transfer; without running tasks it is done at once. One transaction of at most `max_operations`.
     ///
     /// # Errors
-    /// Those of [`Scheduler::transfer_outlook`]; 46024 while another transfer of the source is under way; 46032 for
-    /// more running tasks than fit.
+    /// Those of [`Scheduler::transfer_outlook`]; 46024 while another transfer of the source is under way; a text
+    /// without a code for more running tasks than fit.
     pub fn begin_transfer(
         &self,
         id: &SourceId,
@@ -131,7 +131,12 @@ impl Scheduler {
         }
         // The record, and what the end of the transfer adds to it: bounds, relay stage, the fence.
         if outlook.running.len() + 8 > max_operations {
-            return Err(cannot_pause(&outlook.running));
+            return Err(DmError::uncoded(format!(
+                "source {id} has {} running tasks, and a transfer can pause {} of them by itself; please pause some \
+                 with `pause-task`",
+                outlook.running.len(),
+                max_operations.saturating_sub(8)
+            )));
         }
         let unmoved = Guard::Missing(key_of(id).into());
         let Some(from) = outlook.from.filter(|_| !outlook.running.is_empty()) else {

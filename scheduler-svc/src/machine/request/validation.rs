@@ -1,14 +1,18 @@
 //! Validators: which subtasks a request means, starting them with another mode or time, stopping them.
 
+use std::collections::BTreeMap;
+
 use dm_errors::DmError;
 use dm_keyspace::{
-    SourceId, Stage, StageRecord, SubtaskKey, SubtaskStageKey, TaskName, ValidatorStageKey,
+    OperationKind, SourceId, Stage, StageRecord, SubtaskKey, SubtaskStageKey, TaskName, TaskStart,
+    ValidatorStageKey,
 };
 use dm_replica::{Plan, Proposal};
 use dm_store::Guard;
 use dm_task::SubtaskConfig;
 
 use crate::machine::Scheduler;
+use crate::machine::starts::{MOST_BYTES, OperationId, batch, stage_of};
 
 /// A subtask, by the names of its task and its source.
 pub type Target = (TaskName, SourceId);
@@ -44,15 +48,18 @@ impl Scheduler {
         targets
     }
 
-    /// Starts or resumes the validators of subtasks, all or none.
+    /// Starts or resumes the validators of subtasks, all or none. Answers the tasks whose loop is to be waited for.
     ///
     /// # Errors
-    /// In DM's words, without a code, when some are enabled already and the request does not allow for it.
+    /// In DM's words, without a code, when some are enabled already and the request does not allow for it, when a
+    /// subtask is gone or cannot be read, or another operation on its task is under way.
     pub fn start_validation(
         &self,
         targets: &[Target],
         new: &NewValidation,
-    ) -> Result<Plan<()>, DmError> {
+        max_operations: usize,
+    ) -> Result<Plan<Vec<TaskName>>, DmError> {
+        self.check_readable(targets)?;
         let enabled = targets.iter().find(|target| self.is_enabled(target));
         let is_any_disabled = targets.iter().any(|target| !self.is_enabled(target));
         let refusal = match (enabled, is_any_disabled, new.is_explicit()) {
@@ -73,32 +80,122 @@ impl Scheduler {
         if let Some(text) = refusal {
             return Err(DmError::uncoded(text));
         }
-        let mut proposal = Proposal::new("start_validation");
-        for target in targets {
-            if !self.is_enabled(target) {
-                proposal = self.put_validator_config(proposal, target, new)?;
-            }
-            proposal = self.put_validator_stage(proposal, target, Stage::Running);
-        }
-        Ok(Plan::Commit(proposal, ()))
+        self.change_validators(OperationKind::StartValidation, targets, new, max_operations)
     }
 
-    /// Stops the validators of subtasks, all or none; again is no failure.
+    /// Stops the validators of subtasks, all or none; again is no failure. Answers as a start does.
     ///
     /// # Errors
-    /// In DM's words, without a code, when one is not enabled.
-    pub fn stop_validation(&self, targets: &[Target]) -> Result<Plan<()>, DmError> {
+    /// In DM's words, without a code, when one is not enabled or another operation on its task is under way.
+    pub fn stop_validation(
+        &self,
+        targets: &[Target],
+        max_operations: usize,
+    ) -> Result<Plan<Vec<TaskName>>, DmError> {
         if let Some((task, id)) = targets.iter().find(|target| !self.is_enabled(target)) {
             return Err(DmError::uncoded(format!(
                 "some target validator({task} with source {id}) is not enabled"
             )));
         }
-        let proposal = targets
-            .iter()
-            .fold(Proposal::new("stop_validation"), |proposal, target| {
-                self.put_validator_stage(proposal, target, Stage::Stopped)
-            });
-        Ok(Plan::Commit(proposal, ()))
+        let new = NewValidation::default();
+        self.change_validators(OperationKind::StopValidation, targets, &new, max_operations)
+    }
+
+    fn check_readable(&self, targets: &[Target]) -> Result<(), DmError> {
+        let is_bad = |(task, id): &&Target| {
+            let subtask = self.subtask_of(id, task);
+            subtask.is_none_or(|s| !s.has_readable_config())
+        };
+        match targets.iter().find(is_bad) {
+            None => Ok(()),
+            Some((task, id)) => Err(DmError::uncoded(format!(
+                "the configuration of task {task} for source {id} is gone or cannot be read"
+            ))),
+        }
+    }
+
+    /// All in one transaction, or the records, one of each task, by which it is done in several.
+    fn change_validators(
+        &self,
+        kind: OperationKind,
+        targets: &[Target],
+        new: &NewValidation,
+        max_operations: usize,
+    ) -> Result<Plan<Vec<TaskName>>, DmError> {
+        let mut by_task: BTreeMap<&TaskName, Vec<SourceId>> = BTreeMap::new();
+        for (task, id) in targets {
+            by_task.entry(task).or_default().push(id.clone());
+        }
+        let name = match kind {
+            OperationKind::StopValidation => "stop_validation",
+            _ => "start_validation",
+        };
+        let mut proposal = Proposal::new(name);
+        for task in by_task.keys() {
+            let in_use = |_| DmError::uncoded(format!("latch {task} is in use by other client"));
+            let id = OperationId::Task((*task).clone());
+            proposal = self.alone(proposal, &id, name).map_err(in_use)?;
+        }
+        // Each task takes a condition beside those of its subtasks.
+        if targets.len() + by_task.len() <= batch(kind, max_operations) {
+            let written = self.write_validators(proposal.clone(), kind, targets, new)?;
+            let bytes = written.puts.iter().map(|put| put.value.bytes(None).len());
+            if bytes.sum::<usize>() <= MOST_BYTES {
+                return Ok(Plan::Commit(written, Vec::new()));
+            }
+        }
+        if by_task.len() + 2 > max_operations {
+            return Err(DmError::uncoded(format!(
+                "the validators of {} tasks cannot be changed in one command; please name a task",
+                by_task.len()
+            )));
+        }
+        let tasks = by_task.keys().map(|task| (*task).clone()).collect();
+        for (task, sources) in by_task {
+            let record = TaskStart {
+                mode: new.mode.clone(),
+                start_time: new.start_time.clone(),
+                ..self.record(kind, max_operations, &sources)
+            };
+            proposal = proposal.put(OperationId::Task(task.clone()).key(), record.to_bytes());
+        }
+        Ok(Plan::Commit(proposal, tasks))
+    }
+
+    fn write_validators(
+        &self,
+        proposal: Proposal,
+        kind: OperationKind,
+        targets: &[Target],
+        new: &NewValidation,
+    ) -> Result<Proposal, DmError> {
+        targets.iter().try_fold(proposal, |proposal, target| {
+            let is_new = kind == OperationKind::StartValidation && !self.is_enabled(target);
+            let proposal = match is_new {
+                true => self.put_validator_config(proposal, target, new)?,
+                false => proposal,
+            };
+            Ok(self.put_validator_stage(proposal, target, stage_of(kind)))
+        })
+    }
+
+    /// Adds one validator's change, as the record of an operation says.
+    pub(in crate::machine) fn step_of_validator(
+        &self,
+        proposal: Proposal,
+        task: &TaskName,
+        source: &SourceId,
+        record: &TaskStart,
+    ) -> Proposal {
+        let target = (task.clone(), source.clone());
+        let new = NewValidation {
+            mode: record.mode.clone(),
+            start_time: record.start_time.clone(),
+        };
+        let before = proposal.clone();
+        // A configuration that was readable when the operation began is left out when it no longer is.
+        self.write_validators(proposal, record.kind, &[target], &new)
+            .unwrap_or(before)
     }
 
     fn is_enabled(&self, (task, id): &Target) -> bool {

@@ -176,3 +176,28 @@ fn case_54_files_of_a_task_that_is_gone_are_no_claim() {
     world.settle();
     assert_eq!(world.bounds(), "w1-s1");
 }
+
+#[test]
+fn the_timer_looks_at_all_that_wait_in_turn_and_changes_nothing_that_is_settled() {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use dm_replica::Machine;
+
+    let mut world = World::with_workers(&["w1"]);
+    let names: Vec<String> = (0..250).map(|n| format!("s{n:03}")).collect();
+    world
+        .add(&names.iter().map(String::as_str).collect::<Vec<_>>())
+        .unwrap();
+    world.settle();
+    assert_eq!(world.machine.waiting_sources(), 249);
+    let mut seen = BTreeSet::new();
+    for second in [0, 0, 1, 2] {
+        world.machine.tick(Duration::from_secs(second));
+        for decision in world.machine.decide() {
+            assert!(decision.proposals.is_empty());
+            seen.insert(decision.subject);
+        }
+    }
+    assert_eq!(seen.len(), 249);
+}

@@ -62,11 +62,12 @@ fn a_stage_change_does_not_bring_a_stopped_task_back() {
     world.settle();
     world.start("t", &["s1"]).unwrap();
     let sources = ids(&["s1"]);
-    let stop = planned(world.machine.remove_subtasks(&"t".into(), &sources));
+    let stop = planned(world.machine.remove_subtasks(&"t".into(), &sources, LIMIT));
     let pause = planned(world.machine.set_stage(
         crate::machine::request::SubtaskStage::Paused,
         &"t".into(),
         &sources,
+        LIMIT,
     ));
     assert!(world.store.commit(&stop));
     assert!(!world.store.commit(&pause));

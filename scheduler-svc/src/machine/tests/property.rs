@@ -9,7 +9,7 @@ use dm_store::{Event, Revision};
 use proptest::prelude::*;
 
 use super::world::{
-    Store, alive_key, bound_key, config_key, ids, join, new_task, registration, source,
+    LIMIT, Store, alive_key, bound_key, config_key, ids, join, new_task, registration, source,
 };
 use crate::machine::Scheduler;
 
@@ -108,7 +108,7 @@ impl Cluster {
             Step::Stop(s) => {
                 let plan = self
                     .machine
-                    .remove_subtasks(&"t".into(), &ids(&[SOURCES[s]]));
+                    .remove_subtasks(&"t".into(), &ids(&[SOURCES[s]]), LIMIT);
                 self.ask(plan);
             }
             Step::Feed(n) => self.feed(n),

@@ -33,19 +33,21 @@ fn names(names: &[&str]) -> Vec<WorkerName> {
 fn start(world: &mut World, id: &str, workers: &[&str]) -> Result<(), DmError> {
     world.fold();
     let plan = world.machine.start_relay(&id.into(), &names(workers));
-    world.request(plan)
+    world.request(plan).map(|_| ())
 }
 
 fn stop(world: &mut World, id: &str, workers: &[&str]) -> Result<(), DmError> {
     world.fold();
     let plan = world.machine.stop_relay(&id.into(), &names(workers));
-    world.request(plan)
+    world.request(plan).map(|_| ())
 }
 
 fn set(world: &mut World, is_running: bool, sources: &[&str]) -> Result<(), DmError> {
     world.fold();
-    let plan = world.machine.set_relay_stage(is_running, &ids(sources));
-    world.request(plan)
+    let plan = world
+        .machine
+        .set_relay_stage(is_running, &ids(sources), LIMIT);
+    world.request(plan).map(|_| ())
 }
 
 fn stage(world: &World, id: &str) -> Option<Stage> {

@@ -59,7 +59,9 @@ fn case_65_a_source_in_use_is_not_removed() {
         "source with name s1 need to operate has existing tasks [t1 t2]"
     );
     for task in ["t1", "t2"] {
-        let plan = world.machine.remove_subtasks(&task.into(), &ids(&["s1"]));
+        let plan = world
+            .machine
+            .remove_subtasks(&task.into(), &ids(&["s1"]), LIMIT);
         world.request(plan).unwrap();
     }
     world.relay("w2", "s1");

@@ -1,13 +1,11 @@
 //! Starts of tasks that take several transactions.
 
-use dm_keyspace::{SubtaskKey, SubtaskStageKey, TaskStartKey};
+use dm_keyspace::{SubtaskKey, SubtaskStageKey, TaskStart, TaskStartKey};
 
 use super::world::*;
 use crate::machine::request::NewTask;
 
-const LIMIT: usize = 128;
-
-fn lead(world: &mut World, lease: usize) {
+pub(super) fn lead(world: &mut World, lease: usize) {
     let key = |lease: usize| format!("/dm-master/leader/scheduler/{lease:016}");
     if lease > 1 {
         world.store.delete(key(lease - 1));
@@ -45,7 +43,7 @@ fn begin(world: &mut World, task: NewTask, parts: usize) {
     }
 }
 
-fn keys(world: &World, prefix: &str) -> usize {
+pub(super) fn keys(world: &World, prefix: &str) -> usize {
     let keys = world.store.keys.keys();
     keys.filter(|key| key.starts_with(prefix.as_bytes()))
         .count()
@@ -54,7 +52,13 @@ fn keys(world: &World, prefix: &str) -> usize {
 #[test]
 fn a_start_whose_leader_is_gone_halfway_is_removed_whole_by_the_next() {
     let (mut world, sources) = world();
-    begin(&mut world, whole(&sources), 3);
+    begin(&mut world, whole(&sources), 4);
+    let record = &world.store.keys[TaskStartKey { task: "t".into() }.encode().as_bytes()];
+    let record = TaskStart::from_bytes(&record.value).unwrap();
+    assert_eq!(record.sources.len(), sources.len());
+    // What a worker has written about the subtask goes with it.
+    world.load_task("t", "s100", "w100");
+    world.fold();
     assert!(
         world.settle().is_empty(),
         "the leader's own request goes on"
@@ -70,6 +74,7 @@ fn a_start_whose_leader_is_gone_halfway_is_removed_whole_by_the_next() {
         SubtaskKey::PREFIX,
         SubtaskStageKey::PREFIX,
         TaskStartKey::PREFIX,
+        dm_keyspace::LoadTaskKey::PREFIX,
     ] {
         assert_eq!(keys(&world, prefix), 0, "{prefix}");
     }
@@ -95,7 +100,7 @@ fn a_replica_that_starts_now_removes_it_too_and_keeps_what_was_there_before() {
 fn nobody_else_starts_the_task_in_the_meantime() {
     let (mut world, sources) = world();
     begin(&mut world, whole(&sources), 1);
-    assert!(world.machine.is_starting(&"t".into()));
+    assert!(world.machine.is_in_operation(&"t".into()));
     assert_eq!(code(world.start("t", &["s199"])), 46024);
     assert_eq!(code(world.start("u", &["s199"])), 0);
     lead(&mut world, 2);
@@ -112,7 +117,7 @@ fn a_start_that_is_given_up_is_removed_by_its_own_leader() {
     world.request(plan).unwrap();
     assert!(world.settle().contains(&"undo_start"));
     assert!(world.machine.sources_of_task(&"t".into()).is_empty());
-    assert!(!world.machine.is_starting(&"t".into()));
+    assert!(!world.machine.is_in_operation(&"t".into()));
 }
 
 #[test]

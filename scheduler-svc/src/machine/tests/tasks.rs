@@ -4,7 +4,8 @@ use super::world::*;
 use crate::machine::request::SubtaskStage::{Paused, Running};
 use crate::machine::request::{CliArgs, NewTask};
 use dm_keyspace::{
-    LoadTaskKey, Stage, SubtaskKey, SubtaskStageKey, TaskCliArgsKey, ValidatorStageKey,
+    LoadTaskKey, Stage, SubtaskKey, SubtaskStageKey, TaskCliArgsKey, TaskStartKey,
+    ValidatorStageKey,
 };
 
 fn two_bound_sources() -> World {
@@ -118,13 +119,17 @@ fn a_start_writes_configuration_and_stage_at_one_revision() {
 fn case_85_subtasks_are_removed_whole_or_not_at_all() {
     let mut world = two_bound_sources();
     assert_eq!(
-        code(world.machine.remove_subtasks(&"t".into(), &ids(&["s1"]))),
+        code(
+            world
+                .machine
+                .remove_subtasks(&"t".into(), &ids(&["s1"]), LIMIT)
+        ),
         46016
     );
     world.start("t", &["s1", "s2"]).unwrap();
     let error = world
         .machine
-        .remove_subtasks(&"t".into(), &ids(&["s1", "s9"]))
+        .remove_subtasks(&"t".into(), &ids(&["s1", "s9"]), LIMIT)
         .map(|_| ())
         .unwrap_err();
     assert_eq!(
@@ -134,12 +139,16 @@ fn case_85_subtasks_are_removed_whole_or_not_at_all() {
     for (source, left) in [("s1", 1), ("s2", 0)] {
         let plan = world
             .machine
-            .remove_subtasks(&"t".into(), &ids(&[source, source]));
+            .remove_subtasks(&"t".into(), &ids(&[source, source]), LIMIT);
         world.request(plan).unwrap();
         assert_eq!(world.machine.sources_of_task(&"t".into()).len(), left);
     }
     assert_eq!(
-        code(world.machine.remove_subtasks(&"t".into(), &ids(&["s1"]))),
+        code(
+            world
+                .machine
+                .remove_subtasks(&"t".into(), &ids(&["s1"]), LIMIT)
+        ),
         46016
     );
 }
@@ -148,21 +157,34 @@ fn case_85_subtasks_are_removed_whole_or_not_at_all() {
 fn cases_86_and_96_a_stage_is_written_again_even_if_it_is_the_same() {
     let mut world = two_bound_sources();
     world.start("t", &["s1", "s2"]).unwrap();
-    for stage in [Paused, Paused, Running, Running] {
+    for (stage, expected) in [
+        (Paused, Stage::Paused),
+        (Paused, Stage::Paused),
+        (Running, Stage::Running),
+        (Running, Stage::Running),
+    ] {
         let before = world.store.revision;
         let plan = world
             .machine
-            .set_stage(stage, &"t".into(), &ids(&["s1", "s2", "s1"]));
+            .set_stage(stage, &"t".into(), &ids(&["s1", "s2", "s1"]), LIMIT);
         world.request(plan).unwrap();
         assert_eq!(world.store.revision, before.next());
-        assert_eq!(stage_of(&world, "s1"), Some(stage.into()));
+        assert_eq!(stage_of(&world, "s1"), Some(expected));
     }
     assert_eq!(
-        code(world.machine.set_stage(Paused, &"u".into(), &ids(&["s1"]))),
+        code(
+            world
+                .machine
+                .set_stage(Paused, &"u".into(), &ids(&["s1"]), LIMIT)
+        ),
         46016
     );
     assert_eq!(
-        code(world.machine.set_stage(Paused, &"t".into(), &ids(&["s3"]))),
+        code(
+            world
+                .machine
+                .set_stage(Paused, &"t".into(), &ids(&["s3"]), LIMIT)
+        ),
         46017
     );
 }
@@ -197,6 +219,12 @@ fn case_89_metadata_of_a_task_that_exists_is_left_alone() {
 fn case_57_a_start_that_removes_metadata_forgets_who_holds_files() {
     let mut world = two_bound_sources();
     world.load_task("t", "s1", "w2");
+    let imported = dm_keyspace::LightningKey {
+        task: "t".into(),
+        source: "s1".into(),
+    }
+    .encode();
+    world.store.put(imported.clone(), r#""finished""#);
     world.fold();
     let task = NewTask {
         removes_meta: true,
@@ -204,6 +232,7 @@ fn case_57_a_start_that_removes_metadata_forgets_who_holds_files() {
     };
     let plan = world.machine.start_task(&task);
     world.request(plan).unwrap();
+    assert!(!world.has(&imported));
     assert!(
         !world.has(
             &LoadTaskKey {
@@ -246,7 +275,9 @@ fn case_94_a_paused_task_stays_paused_over_a_failover_and_can_be_resumed() {
     world.add(&["s1"]).unwrap();
     world.settle();
     world.start("t", &["s1"]).unwrap();
-    let plan = world.machine.set_stage(Paused, &"t".into(), &ids(&["s1"]));
+    let plan = world
+        .machine
+        .set_stage(Paused, &"t".into(), &ids(&["s1"]), LIMIT);
     world.request(plan).unwrap();
     world.offline("w1");
     world.settle();
@@ -254,7 +285,9 @@ fn case_94_a_paused_task_stays_paused_over_a_failover_and_can_be_resumed() {
         (world.bounds().as_str(), stage_of(&world, "s1")),
         ("w2-s1", Some(Stage::Paused))
     );
-    let plan = world.machine.set_stage(Running, &"t".into(), &ids(&["s1"]));
+    let plan = world
+        .machine
+        .set_stage(Running, &"t".into(), &ids(&["s1"]), LIMIT);
     world.request(plan).unwrap();
     assert_eq!(stage_of(&world, "s1"), Some(Stage::Running));
 }
@@ -267,7 +300,9 @@ fn case_95_a_task_can_be_stopped_while_its_worker_is_dead() {
     world.start("t", &["s1"]).unwrap();
     world.offline("w1");
     world.settle();
-    let plan = world.machine.remove_subtasks(&"t".into(), &ids(&["s1"]));
+    let plan = world
+        .machine
+        .remove_subtasks(&"t".into(), &ids(&["s1"]), LIMIT);
     world.request(plan).unwrap();
     assert!(
         !world.has(
@@ -307,13 +342,5 @@ fn every_part_of_a_large_task_fits_into_one_transaction() {
         world.request(plan).unwrap();
     }
     assert_eq!(world.machine.sources_of_task(&"t".into()).len(), 100);
-    for group in crate::machine::request::groups(&ids(&sources), 128) {
-        let plan = world.machine.remove_subtasks(&"t".into(), &group);
-        let Ok(dm_replica::Plan::Commit(proposal, ())) = &plan else {
-            panic!("{plan:?}")
-        };
-        assert!(proposal.guards.len() < 128 && proposal.deletes.len() <= 128);
-        world.request(plan).unwrap();
-    }
-    assert!(world.machine.sources_of_task(&"t".into()).is_empty());
+    assert!(!world.has(&TaskStartKey { task: "t".into() }.encode()));
 }

@@ -6,8 +6,6 @@ use dm_replica::Plan;
 use super::world::*;
 use crate::machine::request::Begun;
 
-const LIMIT: usize = 128;
-
 fn begin(world: &mut World, source: &str, worker: &str) -> Result<Begun, dm_errors::DmError> {
     world.fold();
     let (id, to) = (SourceId::from(source), WorkerName::from(worker));
@@ -239,7 +237,7 @@ fn case_52_a_busy_worker_gives_up_its_source_for_one_that_it_has_the_files_of() 
 }
 
 #[test]
-fn cases_53_and_60_a_swap_deletes_before_it_puts_and_is_finished_by_any_leader() {
+fn case_60_a_swap_deletes_before_it_puts_and_is_finished_by_any_leader() {
     for crash in [false, true] {
         let mut world = World::with_workers(&["w1", "w2"]);
         world.add_on(&["s1"], Some("w1")).unwrap();
@@ -262,6 +260,45 @@ fn cases_53_and_60_a_swap_deletes_before_it_puts_and_is_finished_by_any_leader()
         assert_eq!(world.bounds(), "w1-s2 w2-s1");
         assert!(world.store.revision > before);
     }
+}
+
+#[test]
+fn case_53_a_worker_that_has_loaded_its_own_files_swaps_for_the_others_that_it_has() {
+    let mut world = World::with_workers(&["w1", "w2"]);
+    world.add_on(&["s1"], Some("w1")).unwrap();
+    world.add_on(&["s2"], Some("w2")).unwrap();
+    world.settle();
+    world.start("t", &["s1", "s2"]).unwrap();
+    world.load_task("t", "s1", "w1");
+    world.load_task("t", "s2", "w1");
+    // As long as it loads for its own source, nothing moves.
+    assert!(world.settle().is_empty());
+    assert_eq!(world.bounds(), "w1-s1 w2-s2");
+    let loaded = dm_keyspace::LoadTaskKey {
+        task: "t".into(),
+        source: "s1".into(),
+    };
+    world.store.delete(loaded.encode());
+    world.settle();
+    assert_eq!(world.bounds(), "w1-s2 w2-s1");
+}
+
+#[test]
+fn a_transfer_of_more_running_tasks_than_it_can_pause_says_so() {
+    let mut world = World::with_workers(&["w1", "w2"]);
+    world.add_on(&["s1"], Some("w1")).unwrap();
+    world.settle();
+    for n in 0..121 {
+        world.start(&format!("t{n}"), &["s1"]).unwrap();
+    }
+    let plan = world
+        .machine
+        .begin_transfer(&"s1".into(), &"w2".into(), LIMIT);
+    assert_eq!(
+        plan.map(|_| ()).unwrap_err().message_text(),
+        "source s1 has 121 running tasks, and a transfer can pause 120 of them by itself; please pause some with \
+         `pause-task`"
+    );
 }
 
 #[test]

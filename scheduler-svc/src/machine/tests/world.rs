@@ -17,6 +17,8 @@ use crate::machine::starts::Part;
 
 /// Rounds after which a state that still changes is taken for one that never settles.
 const ROUNDS: usize = 1_000;
+/// Operations of one transaction.
+pub(super) const LIMIT: usize = 128;
 
 #[derive(Default)]
 pub(super) struct Store {
@@ -165,6 +167,13 @@ impl World {
             self.fold();
             let next = self.wanted.values().flatten().next().cloned();
             let Some(proposal) = next else { return done };
+            // One condition more is the fence.
+            let size = proposal.puts.len() + proposal.deletes.len();
+            assert!(
+                size <= LIMIT && proposal.guards.len() < LIMIT,
+                "{} is too large for a transaction",
+                proposal.name
+            );
             assert!(
                 self.store.commit(&proposal),
                 "{} does not apply to the state it was made on",
@@ -300,7 +309,7 @@ pub(super) fn source(id: &str, enable_relay: bool) -> NewSource {
 pub(super) fn new_task(task: &str, sources: &[&str]) -> NewTask {
     let subtask = |id: &&str| NewSubtask {
         source: (*id).into(),
-        toml: format!("name = \"{task}\"\n"),
+        toml: format!("name = \"{task}\"\nsource-id = \"{id}\"\n"),
         validates: false,
     };
     NewTask {
