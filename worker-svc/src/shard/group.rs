@@ -28,6 +28,9 @@ pub struct Meeting {
     pub end: Position,
     /// The table's structure after it.
     pub after: Table,
+    /// The table's name after it, if it was a rename. The group knows the table by its name before until the DDL is resolved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renamed: Option<TableName>,
 }
 
 /// One DDL of the group, in the order in which the first table met them.
@@ -115,6 +118,24 @@ impl Group {
             .count()
     }
 
+    /// The member that the log calls by this name now.
+    pub fn member(&self, name: &TableName) -> Option<&TableName> {
+        if !self.is_unresolved() {
+            return self.members.get(name);
+        }
+        self.members
+            .iter()
+            .find(|member| self.current(member) == name)
+    }
+
+    /// The name of a member behind all that it has met.
+    fn current<'a>(&'a self, member: &'a TableName) -> &'a TableName {
+        let met = self.items.iter().filter_map(|item| item.met.get(member));
+        met.filter_map(|meeting| meeting.renamed.as_ref())
+            .next_back()
+            .unwrap_or(member)
+    }
+
     /// A table meets its next DDL. Answers whether with it the first DDL is complete in this source.
     pub fn meet(
         &mut self,
@@ -156,20 +177,29 @@ impl Group {
             .is_some_and(|item| self.members.iter().all(|m| item.met.contains_key(m)))
     }
 
-    /// Whether a row of a member is applied where the main stream meets it.
+    /// Whether a row of a table that the log calls by this name now is applied where the main stream meets it.
     pub fn row_rule(&self, table: &TableName) -> RowRule {
-        if self.met_by(table) == 0 {
-            RowRule::Apply
-        } else {
-            RowRule::Hold
+        match self.member(table) {
+            Some(member) if self.met_by(member) > 0 => RowRule::Hold,
+            _ => RowRule::Apply,
         }
+    }
+
+    /// The member that the log calls by this name between the first DDL and the next.
+    pub fn replays(&self, name: &TableName) -> Option<&TableName> {
+        let met = self.items.first()?.met.iter();
+        let mut called = met.map(|(member, met)| (member, met.renamed.as_ref().unwrap_or(member)));
+        called
+            .find(|(_, now)| *now == name)
+            .map(|(member, _)| member)
     }
 
     /// In the replay of the first DDL: the structure for a row of `table` whose event lies at `start`..`end`, if the row is among those held
     /// back by this DDL and not by a later one.
     pub fn replayed(&self, table: &TableName, start: &Position, end: &Position) -> Option<&Table> {
-        let first = self.items.first()?.met.get(table)?;
-        let second = self.items.get(1).and_then(|item| item.met.get(table));
+        let member = self.replays(table)?;
+        let first = self.items.first()?.met.get(member)?;
+        let second = self.items.get(1).and_then(|item| item.met.get(member));
         let held_again = second.is_some_and(|met| *start >= met.start);
         (*end > first.end && !held_again).then_some(&first.after)
     }
@@ -187,14 +217,31 @@ impl Group {
     /// The first DDL is behind the group.
     pub fn resolved(&mut self) {
         if !self.items.is_empty() {
-            self.items.remove(0);
+            let first = self.items.remove(0);
+            self.rename(&first);
         }
         self.phase = Phase::Gathering;
     }
 
+    /// Members go by the names that a DDL has given them.
+    fn rename(&mut self, item: &Item) {
+        let name = |member: TableName| {
+            let met = item.met.get(&member);
+            met.and_then(|met| met.renamed.clone()).unwrap_or(member)
+        };
+        self.members = std::mem::take(&mut self.members)
+            .into_iter()
+            .map(name)
+            .collect();
+        for item in &mut self.items {
+            let met = std::mem::take(&mut item.met).into_iter();
+            item.met = met.map(|(member, met)| (name(member), met)).collect();
+        }
+    }
+
     /// A new table joins; not while some DDL is open, since it may have been created before or after that.
     pub fn join(&mut self, table: &TableName) -> Result<(), DmError> {
-        if self.is_unresolved() && !self.members.contains(table) {
+        if self.is_unresolved() && self.member(table).is_none() {
             return Err(DmError::new(
                 Code::SYNC_UNIT_ADD_TABLE_IN_SHARDING,
                 &[&self.active(), &self.sequence()],
@@ -206,7 +253,7 @@ impl Group {
 
     /// A table is gone; not while some DDL is open, since its held rows would be lost.
     pub fn leave(&mut self, table: &TableName) -> Result<(), DmError> {
-        if self.is_unresolved() && self.members.contains(table) {
+        if self.is_unresolved() && self.member(table).is_some() {
             return Err(DmError::new(
                 Code::SYNC_UNIT_DROP_SCHEMA_TABLE_IN_SHARDING,
                 &[table, &self.active(), &self.sequence()],

@@ -33,6 +33,24 @@ struct Place {
     session: Session,
 }
 
+/// A table that an event gives another name.
+struct Renamed {
+    /// Its name before the event.
+    first: TableName,
+    /// Its name now.
+    now: TableName,
+}
+
+impl Renamed {
+    /// The name before the event of the table that is called so now.
+    fn before(renamed: Option<&Self>, table: TableName) -> TableName {
+        match renamed {
+            Some(renamed) if renamed.now == table => renamed.first.clone(),
+            _ => table,
+        }
+    }
+}
+
 impl Engine {
     /// A query event: the border of a transaction, or DDL.
     pub(super) async fn query(
@@ -214,6 +232,7 @@ impl Engine {
     async fn sharded(&mut self, ddls: Vec<Ddl>, place: Place) -> Result<()> {
         let mut at_once = Vec::new();
         let mut waiting: Vec<(TableName, String)> = Vec::new();
+        let mut renamed: Option<Renamed> = None;
         for ddl in &ddls {
             match &ddl.action {
                 Action::CreateDatabase(_) => at_once.extend(self.routed(ddl)?),
@@ -247,13 +266,20 @@ impl Engine {
                         "not replicated in shard mode"
                     );
                 }
-                Action::RenameTable { .. }
+                Action::RenameTable { from, to }
                 | Action::Alter {
-                    change: Change::RenameTo(_),
-                    ..
-                } => return Err(unsupported(ddl)),
+                    table: from,
+                    change: Change::RenameTo(to),
+                } => {
+                    let (from, to) = (TableName::from(from), TableName::from(to));
+                    self.check_rename(ddl, &from, &to)?;
+                    self.structures.follow(&ddl.action)?;
+                    let first = Renamed::before(renamed.as_ref(), from);
+                    waiting.extend(self.routed(ddl)?.map(|sql| (first.clone(), sql)));
+                    renamed = Some(Renamed { first, now: to });
+                }
                 Action::Alter { table, .. } => {
-                    let table = TableName::from(table);
+                    let table = Renamed::before(renamed.as_ref(), table.into());
                     if !self.is_loaded(ddl, &place.end) {
                         self.structures.follow(&ddl.action)?;
                     }
@@ -262,14 +288,18 @@ impl Engine {
             }
         }
         if !waiting.is_empty() {
-            self.meet(waiting, &place)?;
+            self.meet(waiting, renamed, &place)?;
         }
         self.execute_and_go_on(at_once, place).await?;
         self.finish_open_group().await
     }
 
     fn leave(&mut self, table: &TableName) -> Result<()> {
-        let target = self.unit.rules.target(table);
+        let own = self.unit.rules.target(table);
+        let known = self.progress.member(table, &own);
+        let Some(target) = known.map(|(target, ..)| target.clone()) else {
+            return Ok(());
+        };
         if let Some(group) = self.progress.groups.get_mut(&target) {
             group.leave(table)?;
             if group.members.is_empty() {
@@ -279,30 +309,53 @@ impl Engine {
         Ok(())
     }
 
+    /// Both names take part, and tables do not come together that have been apart.
+    fn check_rename(&self, ddl: &Ddl, from: &TableName, to: &TableName) -> Result<()> {
+        let rules = &self.unit.rules;
+        let takes_part = |table: &TableName| rules.allows(&table.schema, &table.table);
+        let target = rules.target(to);
+        let is_taken = rules.target(from) != target && self.progress.groups.contains_key(&target);
+        if takes_part(from) && takes_part(to) && !is_taken {
+            Ok(())
+        } else {
+            Err(unsupported(ddl))
+        }
+    }
+
     /// A table of a group has met a DDL.
-    fn meet(&mut self, waiting: Vec<(TableName, String)>, place: &Place) -> Result<()> {
+    fn meet(
+        &mut self,
+        waiting: Vec<(TableName, String)>,
+        renamed: Option<Renamed>,
+        place: &Place,
+    ) -> Result<()> {
         let table = waiting[0].0.clone();
         if waiting.iter().any(|(t, _)| *t != table) {
             let ddls: Vec<&str> = waiting.iter().map(|(_, sql)| sql.as_str()).collect();
             let error = DmError::new(Code::SYNCER_UNIT_DDL_ON_MULTIPLE_TABLE, &[&ddls.join(" ")]);
             return Err(error.into());
         }
-        let target = self.unit.rules.target(&table);
+        let own = self.unit.rules.target(&table);
+        let known = self.progress.member(&table, &own);
+        let (target, member) = known.map_or((&own, &table), |(target, _, member)| (target, member));
+        let (target, member) = (target.clone(), member.clone());
+        let renamed = renamed.map(|renamed| renamed.now);
         let meeting = Meeting {
             start: place.start.clone(),
             end: place.end.clone(),
             after: self
                 .structures
-                .get(&table)
+                .get(renamed.as_ref().unwrap_or(&table))
                 .map(|s| s.as_ref().clone())
                 .unwrap_or_default(),
+            renamed,
         };
         let ddls: Vec<String> = waiting.into_iter().map(|(_, sql)| sql).collect();
         tracing::info!(%table, %target, ?ddls, "shard DDL met");
         let group = self.progress.groups.entry(target).or_default();
         group.meet(
             self.unit.source.as_str(),
-            &table,
+            &member,
             ddls,
             place.session.clone(),
             meeting,
@@ -384,7 +437,7 @@ fn unsupported(ddl: &Ddl) -> Error {
         &[&ddl.render(TableRef::clone), &"pessimistic shard"],
     );
     error
-        .workaround("Rename tables of a shard group only while the task is stopped.")
+        .workaround("Rename a table of a shard group only to a name that takes part in the task, and whose target is that of no other tables.")
         .into()
 }
 

@@ -59,10 +59,40 @@ impl Progress {
         if by_load == Decision::Skip {
             return by_load;
         }
-        let rule = self.groups.get(target).map(|g| g.row_rule(table));
-        match rule {
-            Some(RowRule::Hold) => Decision::Hold,
+        match self.member(table, target) {
+            Some((_, group, _)) if group.row_rule(table) == RowRule::Hold => Decision::Hold,
             _ => by_load,
+        }
+    }
+
+    /// The group of a table, by its target, and its name in there. While a rename is open the table is in the group of its name before.
+    pub fn member<'a>(
+        &'a self,
+        table: &TableName,
+        target: &TableName,
+    ) -> Option<(&'a TableName, &'a Group, &'a TableName)> {
+        let known = |(target, group): (&'a TableName, &'a Group)| {
+            Some((target, group, group.member(table)?))
+        };
+        let first = self.groups.get_key_value(target).and_then(known);
+        first.or_else(|| {
+            let open = self.groups.iter().filter(|(_, g)| g.is_unresolved());
+            open.filter_map(known).next()
+        })
+    }
+
+    /// A group whose tables have got names with another target goes on as the group of that one.
+    pub fn rehome(&mut self, target: &TableName, target_of: impl Fn(&TableName) -> TableName) {
+        let Some(group) = self.groups.get(target) else {
+            return;
+        };
+        let new = group.members.first().map(&target_of);
+        if let Some(new) = new.filter(|new| new != target)
+            && let Some(group) = self.groups.remove(target)
+        {
+            let joined = self.groups.entry(new).or_default();
+            joined.members.extend(group.members);
+            joined.items.extend(group.items);
         }
     }
 
@@ -150,6 +180,7 @@ mod tests {
             start: at(30),
             end: at(31),
             after: dm_schema::Table::default(),
+            renamed: None,
         };
         group
             .meet(

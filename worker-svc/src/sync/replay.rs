@@ -38,19 +38,19 @@ impl Engine {
             match event {
                 Event::TableMap(map) => {
                     let table = TableName::new(map.schema.as_str(), map.table.as_str());
-                    let ours = unit.rules.allows(&map.schema, &map.table)
-                        && unit.rules.target(&table) == *target;
+                    let group = self.progress.groups.get(target);
+                    let ours = group.is_some_and(|g| g.replays(&table).is_some());
                     let id = map.table_id;
                     let mapped = ours.then(|| Mapped {
                         map,
+                        target: unit.rules.target(&table),
                         table,
-                        target: target.clone(),
                     });
                     maps.insert(id, mapped);
                 }
                 Event::Rows(rows) => {
                     if let Some(Some(mapped)) = maps.get(&rows.table_id) {
-                        self.again(&rows, mapped, &start, &end).await?;
+                        self.again(target, &rows, mapped, (&start, &end)).await?;
                         events += 1;
                     }
                 }
@@ -68,15 +68,15 @@ impl Engine {
 
     async fn again(
         &mut self,
+        target: &TableName,
         rows: &Rows,
         mapped: &Mapped,
-        start: &Position,
-        end: &Position,
+        (start, end): (&Position, &Position),
     ) -> Result<()> {
         let Decision::Apply { safe } = self.progress.after_load(&mapped.table, end) else {
             return Ok(());
         };
-        let group = self.progress.groups.get(&mapped.target);
+        let group = self.progress.groups.get(target);
         let structure = group
             .and_then(|g| g.replayed(&mapped.table, start, end))
             .cloned();

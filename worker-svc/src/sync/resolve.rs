@@ -43,9 +43,12 @@ impl Engine {
                     self.replay(target, at).instrument(span).await?;
                     self.unit.steps.reach(Step::Replayed).await;
                     self.group(target)?.resolved();
+                    let rules = self.unit.rules.clone();
+                    self.progress.rehome(target, |table| rules.target(table));
                     self.flush().await?;
                     self.unit.steps.reach(Step::Resolved).await;
                     tracing::info!(%target, "shard DDL resolved");
+                    return Ok(());
                 }
             }
         }

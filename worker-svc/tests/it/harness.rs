@@ -66,15 +66,16 @@ impl Site {
         }
     }
 
-    /// All tables of schemas that begin with `shop` go to the table `t` of `merged`, unless `routed` is false.
+    /// With shards, tables of schemas that begin with `shop` go to the table `t` or `u` of `merged`, as their names begin.
     pub(crate) fn subtask(&self, mode: &str, sharded: bool) -> SubtaskConfig {
-        let route = RouteRule {
+        let route = |table: &str| RouteRule {
             schema_pattern: "shop*".to_owned(),
-            table_pattern: "t*".to_owned(),
+            table_pattern: format!("{table}*"),
             target_schema: "merged".to_owned(),
-            target_table: "t".to_owned(),
+            target_table: table.to_owned(),
             ..RouteRule::default()
         };
+        let routes = vec![route("t"), route("u")];
         SubtaskConfig {
             name: TASK.to_owned(),
             source_id: SOURCE.to_owned(),
@@ -83,7 +84,7 @@ impl Site {
             shard_mode: if sharded { "pessimistic" } else { "" }.to_owned(),
             meta_schema: "dm_meta".to_owned(),
             to: login(&self.down),
-            route_rules: if sharded { vec![route] } else { Vec::new() },
+            route_rules: if sharded { routes } else { Vec::new() },
             block_allow_list: Some(block_allow::Rules {
                 do_dbs: Some(vec!["shop*".to_owned()]),
                 ..block_allow::Rules::default()

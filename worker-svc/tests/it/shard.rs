@@ -222,3 +222,63 @@ async fn a_report_that_somebody_removes_while_it_waits_is_put_again() {
     site.same_as(MERGED, "merged.t").await;
     worker.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn renames_of_all_shards_are_resolved_like_any_ddl_and_rows_follow_their_tables() {
+    let (site, worker) = begin().await;
+    // To names with the same target, then to names with another one.
+    site.up
+        .exec(
+            "USE shop; RENAME TABLE t1 TO t3; INSERT INTO t3 VALUES (3, 3); ALTER TABLE t3 ADD COLUMN c INT; INSERT INTO t3 VALUES (4, 4, 4); UPDATE t3 SET v = 9 WHERE id = 1; \
+             ALTER TABLE t3 RENAME TO u3; INSERT INTO u3 VALUES (5, 5, 5)",
+        )
+        .await
+        .unwrap();
+    worker.crash().await;
+    let worker = site.worker("w1");
+    site.up
+        .exec(
+            "USE shop; INSERT INTO t2 VALUES (6, 6); RENAME TABLE t2 TO t4; INSERT INTO t4 VALUES (7, 7); ALTER TABLE t4 ADD COLUMN c INT; INSERT INTO t4 VALUES (8, 8, 8); \
+             ALTER TABLE t4 RENAME TO u4; INSERT INTO u4 VALUES (9, 9, 9); DELETE FROM u4 WHERE id = 2",
+        )
+        .await
+        .unwrap();
+    let first = site.resolve(true).await;
+    assert_eq!(first.ddls(), ["RENAME TABLE `merged`.`t` TO `merged`.`t`"]);
+    let second = site.resolve(true).await;
+    assert_eq!(
+        second.ddls(),
+        ["ALTER TABLE `merged`.`t` ADD COLUMN `c` INT"]
+    );
+    let third = site.resolve(true).await;
+    assert_eq!(
+        third.ddls(),
+        ["ALTER TABLE `merged`.`t` RENAME TO `merged`.`u`"]
+    );
+    let merged = "SELECT * FROM shop.u3 UNION ALL SELECT * FROM shop.u4 ORDER BY 1";
+    site.same_as(merged, "merged.u").await;
+    site.up
+        .exec("USE shop; ALTER TABLE u3 DROP COLUMN v; ALTER TABLE u4 DROP COLUMN v; INSERT INTO u4 VALUES (10, 10)")
+        .await
+        .unwrap();
+    let info = site.resolve(true).await;
+    assert_eq!((info.schema.as_str(), info.table.as_str()), ("merged", "u"));
+    site.same_as(merged, "merged.u").await;
+    let tables = site.down.query("SHOW TABLES FROM merged").await.unwrap();
+    assert_eq!(tables.len(), 1, "{tables:?}");
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rename_out_of_the_task_is_an_error_that_names_it() {
+    let (site, worker) = begin().await;
+    site.up
+        .exec("CREATE DATABASE other; RENAME TABLE shop.t1 TO other.t1")
+        .await
+        .unwrap();
+    worker.await_stage(pb::Stage::Paused).await;
+    let error = &worker.errors()[0];
+    assert_eq!(error.err_code, 36068, "{error:?}");
+    assert!(error.message.contains("RENAME TABLE"), "{error:?}");
+    worker.stop().await;
+}

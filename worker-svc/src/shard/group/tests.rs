@@ -17,6 +17,7 @@ fn meeting(pos: u64) -> Meeting {
         start: at(pos),
         end: at(pos + 1),
         after: Table::default(),
+        renamed: None,
     }
 }
 
@@ -162,6 +163,7 @@ fn run(log: &[Entry], tables: usize) -> Vec<(usize, Vec<usize>)> {
                     start,
                     end: end.clone(),
                     after: Table::default(),
+                    renamed: None,
                 };
                 if group
                     .meet("s", &names[t], ddl(met[t]), Session::default(), meeting)
@@ -208,4 +210,45 @@ proptest! {
             }
         }
     }
+}
+
+fn renaming(pos: u64, to: &str) -> Meeting {
+    Meeting {
+        renamed: Some(table(to)),
+        ..meeting(pos)
+    }
+}
+
+#[test]
+fn a_table_goes_by_its_new_name_in_the_log_at_once_and_in_the_group_when_the_rename_is_resolved() {
+    let mut group = group(&["a", "b"]);
+    let mut meet = |member: &str, number, meeting| {
+        let met = group.meet(
+            "s",
+            &table(member),
+            ddl(number),
+            Session::default(),
+            meeting,
+        );
+        met.unwrap();
+        group.clone()
+    };
+    meet("a", 1, renaming(10, "x"));
+    let open = meet("a", 2, meeting(15));
+    assert_eq!(open.member(&table("x")), Some(&table("a")));
+    assert_eq!(open.member(&table("a")), None);
+    assert_eq!(open.row_rule(&table("x")), RowRule::Hold);
+    assert_eq!(open.row_rule(&table("b")), RowRule::Apply);
+    // Another table may not take the old name meanwhile.
+    assert!(open.clone().join(&table("a")).is_err());
+    assert!(open.clone().leave(&table("x")).is_err());
+
+    let mut complete = meet("b", 1, renaming(20, "y"));
+    assert!(complete.replayed(&table("x"), &at(12), &at(13)).is_some());
+    assert!(complete.replayed(&table("x"), &at(15), &at(17)).is_none());
+    assert!(complete.replayed(&table("a"), &at(12), &at(13)).is_none());
+    complete.resolved();
+    assert_eq!(complete.members, [table("x"), table("y")].into());
+    assert_eq!(complete.row_rule(&table("x")), RowRule::Hold);
+    assert_eq!(complete.row_rule(&table("y")), RowRule::Apply);
 }
