@@ -46,6 +46,9 @@ fn tls(security: &Security) -> SslOpts {
     options
 }
 
+/// A connection may have nothing to do for as long as a shard DDL waits for the other sources, or another statement takes: days, in seconds.
+const PATIENCE: u32 = 2_147_483;
+
 /// Plain SQL texts; zero dates as they came; no invented key values.
 const SQL_MODE: &str = "IGNORE_SPACE,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES";
 
@@ -55,7 +58,7 @@ pub async fn writer(config: &DbConfig) -> Result<Conn, mysql_async::Error> {
     conn.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
         .await?;
     conn.query_drop(format!(
-        "SET SESSION time_zone = '+00:00', foreign_key_checks = 0, sql_mode = '{SQL_MODE}'"
+        "SET SESSION time_zone = '+00:00', foreign_key_checks = 0, wait_timeout = {PATIENCE}, sql_mode = '{SQL_MODE}'"
     ))
     .await?;
     // The zone of the task has no part in it: rows come as UTC, whatever the zone.

@@ -207,3 +207,15 @@ async fn what_the_worker_does_not_do_is_an_error_of_the_subtask() {
     assert!(worker.errors()[0].workaround.contains("pessimistic"));
     worker.stop().await;
 }
+
+/// A shard DDL may wait for the other sources longer than servers let a connection be idle.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_connection_that_writes_outlives_the_patience_of_the_server() {
+    let site = begin().await;
+    site.down.exec("SET GLOBAL wait_timeout = 1").await.unwrap();
+    let config = site.subtask("all", false);
+    let writer = worker_svc::downstream::connection::writer(&config.to);
+    let mut writer = writer.await.unwrap();
+    let patience: Option<u64> = writer.query_first("SELECT @@wait_timeout").await.unwrap();
+    assert!(patience > Some(24 * 3600), "{patience:?} s");
+}

@@ -22,17 +22,24 @@ const HELD: usize = 510;
 /// Lets a run go as far as a step, and no further.
 #[derive(Debug)]
 struct Halt {
-    at: Mutex<Option<Step>>,
+    /// The step, and how often it is let pass before.
+    at: Mutex<Option<(Step, usize)>>,
     halted: watch::Sender<bool>,
 }
 
 impl Watcher for Halt {
     fn reached(&self, step: Step) -> BoxFuture<'static, ()> {
-        if *self.at.lock().unwrap() == Some(step) {
-            self.halted.send_replace(true);
-            Box::pin(std::future::pending())
-        } else {
-            Box::pin(std::future::ready(()))
+        let mut at = self.at.lock().unwrap();
+        match at.as_mut().filter(|(halt, _)| *halt == step) {
+            Some((_, 0)) => {
+                self.halted.send_replace(true);
+                Box::pin(std::future::pending())
+            }
+            Some((_, passes)) => {
+                *passes -= 1;
+                Box::pin(std::future::ready(()))
+            }
+            None => Box::pin(std::future::ready(())),
         }
     }
 }
@@ -90,8 +97,8 @@ impl Run {
         }
     }
 
-    fn halt_at(&self, step: Step) {
-        *self.halt.at.lock().unwrap() = Some(step);
+    fn halt_at(&self, step: Step, passes: usize) {
+        *self.halt.at.lock().unwrap() = Some((step, passes));
     }
 
     /// Waits for the step, and ends there without a word; then goes on in another run, on the same worker or on another.
@@ -173,16 +180,47 @@ async fn begin() -> (Site, Run) {
     (site, run)
 }
 
-async fn crash_at(site: &Site, run: Run, step: Step, exec: bool, failover: bool, n: usize) -> Run {
+/// A place to crash at, and how it goes on.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    step: Step,
+    passes: usize,
+    exec: bool,
+    failover: bool,
+}
+
+/// Each step on the same worker and on another one; those of a statement for the first and the second of them.
+fn cases(exec: bool) -> impl Iterator<Item = (usize, Case)> {
+    let of_a_statement = [Step::Attempted, Step::Executed];
+    let only_owner = [Step::Executing, Step::Attempted, Step::Executed];
+    let firsts = Step::ALL.into_iter().map(|step| (step, 0));
+    let seconds = of_a_statement.into_iter().map(|step| (step, 1));
+    let reached = move |(step, _): &(Step, usize)| exec || !only_owner.contains(step);
+    let steps = firsts.chain(seconds).filter(reached);
+    let cases = steps.flat_map(move |(step, passes)| {
+        [false, true].map(|failover| Case {
+            step,
+            passes,
+            exec,
+            failover,
+        })
+    });
+    cases.enumerate()
+}
+
+async fn crash_at(site: &Site, run: Run, case: Case, n: usize) -> Run {
     // The index has no name that would tell a second one from the first.
     let ddl = format!("ADD INDEX (v, id), ADD COLUMN c{n} INT DEFAULT {n}");
     let held = format!("UPDATE t1 SET v = v + 1, c{n} = v;").repeat(HELD);
-    run.halt_at(step);
+    run.halt_at(case.step, case.passes);
     let change = format!(
         "USE shop; ALTER TABLE t1 {ddl}; BEGIN; {held} COMMIT; UPDATE t1 SET c{n} = -1; UPDATE t2 SET v = {n}; ALTER TABLE t2 {ddl}; UPDATE t2 SET c{n} = 7"
     );
     site.up.exec(&change).await.unwrap();
-    let (run, ()) = tokio::join!(run.crash_and_go_on(site, failover), pessimist(site, exec));
+    let (run, ()) = tokio::join!(
+        run.crash_and_go_on(site, case.failover),
+        pessimist(site, case.exec)
+    );
     site.same_as(MERGED, "merged.t").await;
     let board = run.subtask.view().board;
     wait_until(LIMIT, "no DDL is open", || async {
@@ -190,32 +228,25 @@ async fn crash_at(site: &Site, run: Run, step: Step, exec: bool, failover: bool,
     })
     .await
     .unwrap();
-    let case = format!("{step:?}, exec {exec}, failover {failover}");
     let column = format!("`c{n}`");
     let times = executed(site, ["ADD COLUMN", column.as_str()]).await;
-    assert_eq!(times, 1, "{case}");
+    assert_eq!(times, 1, "{case:?}");
     // One for each case so far.
-    assert_eq!(executed(site, ["ADD INDEX", "`v`"]).await, n + 1, "{case}");
-    assert_eq!(site.info().await, None, "{case}");
-    assert_eq!(site.operation().await, None, "{case}");
+    assert_eq!(
+        executed(site, ["ADD INDEX", "`v`"]).await,
+        n + 1,
+        "{case:?}"
+    );
+    assert_eq!(site.info().await, None, "{case:?}");
+    assert_eq!(site.operation().await, None, "{case:?}");
     run
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_at_any_step_of_a_ddl_that_this_source_executes_changes_nothing() {
     let (site, mut run) = begin().await;
-    for (n, step) in Step::ALL.into_iter().enumerate() {
-        for failover in [false, true] {
-            run = crash_at(
-                &site,
-                run,
-                step,
-                true,
-                failover,
-                2 * n + usize::from(failover),
-            )
-            .await;
-        }
+    for (n, case) in cases(true) {
+        run = crash_at(&site, run, case, n).await;
     }
     run.subtask.close().await;
 }
@@ -223,22 +254,8 @@ async fn a_crash_at_any_step_of_a_ddl_that_this_source_executes_changes_nothing(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_at_any_step_of_a_ddl_that_another_source_executes_changes_nothing() {
     let (site, mut run) = begin().await;
-    let only_owner = [Step::Executing, Step::Attempted, Step::Executed];
-    let steps = Step::ALL
-        .into_iter()
-        .filter(|step| !only_owner.contains(step));
-    for (n, step) in steps.enumerate() {
-        for failover in [false, true] {
-            run = crash_at(
-                &site,
-                run,
-                step,
-                false,
-                failover,
-                2 * n + usize::from(failover),
-            )
-            .await;
-        }
+    for (n, case) in cases(false) {
+        run = crash_at(&site, run, case, n).await;
     }
     run.subtask.close().await;
 }
@@ -263,7 +280,7 @@ async fn a_crash_at_any_step_of_a_ddl_without_shards_changes_nothing() {
     let mut run = Run::of(&site, site.subtask("all", false), "w1", None).await;
     site.same("shop.a").await;
     for (n, sql) in PLAIN.into_iter().enumerate() {
-        run.halt_at(Step::Executed);
+        run.halt_at(Step::Executed, 0);
         site.up.exec(sql).await.unwrap();
         run = run.crash_and_go_on(&site, n % 3 == 0).await;
         same_structures(&site).await;
