@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dm_keyspace::{Member, Role};
-use dm_replica::{Machine, Replica, Settings};
+use dm_replica::{Handle, Machine, Replica, Settings};
 use dm_testkit::memory::{Clock, MemoryEtcd, Options};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -25,6 +25,7 @@ const FAULT: Duration = Duration::from_secs(8);
 /// What ends a fault.
 enum Mend {
     Repair(String),
+    RepairOneWay(String, String),
     Release(String),
     Bounce(String),
     Watch,
@@ -44,6 +45,26 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// An etcd and replicas of `role`, which run from the first step on.
     pub(crate) fn new<M: Machine>(seed: u64, role: Role, machine: fn() -> M) -> Self {
+        let etcd = Self::etcd();
+        Self::with_users(seed, role, machine, etcd, |_| std::future::pending())
+    }
+
+    /// An etcd under the simulation's time.
+    pub(crate) fn etcd() -> MemoryEtcd {
+        MemoryEtcd::new(&Options {
+            clock: Clock::Tokio,
+            ..Options::default()
+        })
+    }
+
+    /// The same, and beside each replica, in its process, somebody who makes requests of it.
+    pub(crate) fn with_users<M: Machine, F: Future<Output = ()> + 'static>(
+        seed: u64,
+        role: Role,
+        machine: fn() -> M,
+        etcd: MemoryEtcd,
+        drive: impl Fn(Handle<M>) -> F + Clone + 'static,
+    ) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
         let mut sim = turmoil::Builder::new()
             .rng_seed(seed)
@@ -55,10 +76,6 @@ impl Cluster {
             .simulation_duration(Duration::from_secs(24 * 3600))
             .tcp_capacity(4096)
             .build();
-        let etcd = MemoryEtcd::new(&Options {
-            clock: Clock::Tokio,
-            ..Options::default()
-        });
         let served = etcd.clone();
         sim.host(ETCD, move || network::serve(served.clone()));
         let mut cluster = Self {
@@ -73,7 +90,10 @@ impl Cluster {
         for number in 1..=REPLICAS {
             let name = format!("{role}-{number}");
             let member = Member::new(name.as_str(), "", "sim");
-            cluster.host(name, move || replica(role, member.clone(), machine()));
+            let drive = drive.clone();
+            cluster.host(name, move || {
+                replica(role, member.clone(), machine(), drive.clone())
+            });
         }
         cluster
     }
@@ -140,6 +160,7 @@ impl Cluster {
         for (_, mend) in due {
             match mend {
                 Mend::Repair(host) => self.sim.repair(host, ETCD),
+                Mend::RepairOneWay(from, to) => self.sim.repair_oneway(from, to),
                 Mend::Release(host) => self.sim.release(host, ETCD),
                 Mend::Bounce(host) => self.sim.bounce(host),
                 Mend::Watch => self.etcd.release_watch(),
@@ -151,7 +172,7 @@ impl Cluster {
     fn fault(&mut self) {
         let host = self.hosts[self.rng.random_range(0..self.hosts.len())].clone();
         let until = self.elapsed() + self.rng.random_range(TICK..FAULT);
-        match self.rng.random_range(0..10) {
+        match self.rng.random_range(0..11) {
             0 | 1 => self.sim.bounce(host),
             2 => {
                 self.sim.crash(host.as_str());
@@ -164,6 +185,14 @@ impl Cluster {
             4 | 5 => {
                 self.sim.hold(host.as_str(), ETCD);
                 self.mends.push((until, Mend::Release(host)));
+            }
+            10 => {
+                let ends = match self.rng.random_range(0..2) {
+                    0 => (host, ETCD.to_owned()),
+                    _ => (ETCD.to_owned(), host),
+                };
+                self.sim.partition_oneway(ends.0.as_str(), ends.1.as_str());
+                self.mends.push((until, Mend::RepairOneWay(ends.0, ends.1)));
             }
             6 => self.etcd.drop_reply_of_next_txn(),
             7 => {
@@ -188,7 +217,12 @@ impl Cluster {
     }
 }
 
-async fn replica<M: Machine>(role: Role, member: Member, machine: M) -> turmoil::Result {
+async fn replica<M: Machine, F: Future<Output = ()>>(
+    role: Role,
+    member: Member,
+    machine: M,
+    drive: impl Fn(Handle<M>) -> F,
+) -> turmoil::Result {
     let settings = Settings {
         lease_ttl: LEASE,
         // Addresses of the simulated network mean nothing to a probe.
@@ -197,8 +231,11 @@ async fn replica<M: Machine>(role: Role, member: Member, machine: M) -> turmoil:
         ..Settings::new(role, member)
     };
     let store = network::store().await?;
-    Replica::new(settings, store, machine)
-        .run(CancellationToken::new())
-        .await;
+    let replica = Replica::new(settings, store, machine);
+    let drive = drive(replica.handle());
+    tokio::select! {
+        () = replica.run(CancellationToken::new()) => {}
+        () = drive => {}
+    }
     Ok(())
 }
