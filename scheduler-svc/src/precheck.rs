@@ -65,3 +65,45 @@ pub(crate) async fn check(
     };
     report::verdict(plan::checks(&items, candidates, &sources, &target), budget)
 }
+
+#[cfg(test)]
+mod tests {
+    use dm_task::{DbConfig, SubtaskConfig};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn checks_that_do_not_come_to_an_end_are_ended() {
+        // It takes connections and says nothing.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let database = DbConfig {
+            host: "127.0.0.1".into(),
+            port: listener.local_addr().unwrap().port().into(),
+            ..DbConfig::default()
+        };
+        let subtask = SubtaskConfig {
+            mode: "all".into(),
+            from: database.clone(),
+            to: database,
+            ..SubtaskConfig::default()
+        };
+        let candidate = Candidate {
+            subtask,
+            flavor: "mysql".into(),
+            enable_gtid: false,
+            uses_relay: false,
+        };
+        let limits = Limits {
+            query: MOST_TIME,
+            database: MOST_TIME,
+            all: Duration::from_millis(50),
+            concurrency: 4,
+        };
+        let error = check(&[candidate], Budget::USUAL, limits)
+            .await
+            .unwrap_err();
+        assert_eq!(error.code().number(), 26005);
+        let text = error.to_string();
+        assert!(text.contains("no result within 50ms"), "{text}");
+    }
+}

@@ -3,21 +3,20 @@
 //!
 //! | case | what | test |
 //! |---|---|---|
-//! | 1 | a replica that does not lead | `dm-replica`: `standby_refuses_and_still_reads_its_own_fold` |
+//! | 1, 32, 33, 34, 88, 116, 117 | no leader, feeds that break, an etcd that takes no write, clients at the same time | `tests/api`, `cases` |
 //! | 20 | a deposed leader's bind | `dm-replica`: `deposed_leader_that_has_not_noticed_cannot_commit` |
-//! | 32, 33 | compaction, a watch that ends | `dm-replica`: `compaction_under_the_watch_does_not_cost_the_lead`, `event_that_the_watch_has_lost_is_found_and_healed`; `dm-store`: the feed's own tests |
-//! | 34, 117 | etcd takes no write, or does not say that it did | `dm-replica`: `unreachable_etcd_is_told_and_waited_for`, `lost_reply_of_a_commit_is_resolved_by_reading`; `tests/sim`, `placement` |
-//! | 60, 107, 118 | crashes between two steps | also `tests/sim`, `placement` |
+//! | 37, 61, 68 | a source without a worker | also `tests/api`: `status`, `sources` (`case_67_…`) |
+//! | 60, 94, 105, 107 | crashes between two steps of moves, transfers, starts, stops, pauses | also `tests/sim`, `what_users` |
 //! | 67, 90, 101 to 104, 108 to 113, 115 | what calls workers or takes several requests | `tests/api` |
+//! | 87 | a task in use | `crate::latch` |
 //!
 //! Not here, since they are about what this service does not have:
 //!
 //! | case | why |
 //! |---|---|
 //! | 2, 3, 11 | a scheduler that is started twice, closed twice, or fails to start: nothing is started or closed with the lead, the fold goes on |
-//! | 64, 92, 93 | changing a source or a subtask: DM offers that through its OpenAPI only; `UpdateSource` and `UpdateTask` of `pb.Master` change nothing, here as there |
-//! | 68 | a bind that fails after the source was added: with a named worker both are one transaction, without one the bind is the loop's |
-//! | 88 | a status read that holds a latch: reads take none |
+//! | 58, 59: the codes | a swap for dumped files is the loop's own and answers nobody; a request that asks for the same is refused with 46027 (`case_98_…`) and 46026 (`complete_transfer`) |
+//! | 64, 92, 93, and of 79 the update | changing a source or a subtask: DM offers that through its OpenAPI only; `UpdateSource` and `UpdateTask` of `pb.Master` change nothing, here as there (`tests/api`: `sources`, `precheck`) |
 
 mod binding;
 mod conflicts;

@@ -222,6 +222,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn certificates_that_do_not_load_are_no_plain_text() {
+        let etcd = MemoryEtcd::start().await.unwrap();
+        let security = Security {
+            ssl_ca_base64: "***".into(),
+            ..Security::default()
+        };
+        let trouble = mutex(vec![etcd.endpoint()], Some(&security)).await;
+        let text = trouble.unwrap_err().text;
+        assert!(text.contains("ssl-ca: no base64"), "{text}");
+        assert_eq!(etcd.count("Range"), 0);
+    }
+
+    #[tokio::test]
     async fn backups_and_changefeeds_that_run_are_found() {
         let etcd = MemoryEtcd::start().await.unwrap();
         etcd.put("/tidb/br-stream/info/backup1", "{}");
