@@ -5,8 +5,6 @@
 mod encode;
 mod watch;
 
-use std::time::Duration;
-
 use dm_keyspace::TaskName;
 use dm_keyspace::pessimism::task_of_lock_id;
 use dm_proto::pb;
@@ -17,7 +15,6 @@ use dm_proto::pessimist::{
 };
 use dm_replica::{Handle, Plan, Refused, WriteError};
 use dm_service::layers::forward::STALE_READ;
-use dm_service::replicated::changes;
 use dm_store::Revision;
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -27,9 +24,6 @@ use tonic::{Request, Response, Status};
 use crate::errors;
 use crate::machine::{LockView, Pessimist, UnlockRefusal, UnlockRequest};
 use crate::settings::Limits;
-
-/// What a lock that goes away takes beyond its two waits.
-const REMOVAL: Duration = Duration::from_secs(10);
 
 /// The answer when no lock is to be shown.
 const NO_LOCK: &str = "no DDL lock exists";
@@ -101,7 +95,7 @@ impl Api {
         );
         let since = begun.await?;
         let lock = id.clone();
-        let limit = self.limits.unlock_wait * 2 + REMOVAL;
+        let limit = self.limits.unlock_call_wait;
         let outcome = self
             .handle
             .wait_until(limit, move |m| m.unlock_outcome(&task, &lock, since))
@@ -111,7 +105,7 @@ impl Api {
                 errors::outcome(&id, outcome).map_err(|e| Failure::Answer(e.to_string()))
             }
             None => Err(Failure::Answer(format!(
-                "the lock {id} is still being unlocked; show-ddl-locks tells what it waits for"
+                "the lock {id} is still being unlocked, and that goes on without this call; `shard-ddl-lock --detail` tells what it waits for"
             ))),
         }
     }
@@ -222,9 +216,8 @@ impl Service for Api {
             .await
             .map_err(|e| unavailable(&e))?;
         let task = request.into_inner().task;
-        let look = move |m: &Pessimist| m.locks(&task, &[]);
-        let changes = changes(self.handle.clone(), self.stopping.clone(), look);
-        let messages = changes.map(|change| Ok(watch::message(&change)));
+        let changes = watch::follow(self.handle.clone(), self.stopping.clone(), task);
+        let messages = changes.map(Ok);
         Ok(Response::new(messages.boxed()))
     }
 }

@@ -3,7 +3,7 @@
 use dm_errors::{Code, DmError, List};
 use dm_keyspace::SourceId;
 
-use crate::machine::{UnlockOutcome, UnlockRefusal};
+use crate::machine::{OwnerState, UnlockOutcome, UnlockRefusal};
 
 /// The pessimist does not serve here and now: this replica does not lead.
 #[must_use]
@@ -33,7 +33,7 @@ pub fn refusal(refusal: &UnlockRefusal) -> DmError {
 /// When the owner has not answered.
 pub fn outcome(id: &str, outcome: UnlockOutcome) -> Result<String, DmError> {
     match outcome {
-        UnlockOutcome::OwnerSilent(owner) => Err(owner_silent(id, &owner)),
+        UnlockOutcome::OwnerSilent { owner, state } => Err(owner_silent(id, &owner, state)),
         UnlockOutcome::Removed { unfinished } if unfinished.is_empty() => Ok(String::new()),
         UnlockOutcome::Removed { unfinished } => Ok(format!(
             "the lock {id} is removed, but sources {} were told to skip its statements and have not said that they did",
@@ -42,9 +42,17 @@ pub fn outcome(id: &str, outcome: UnlockOutcome) -> Result<String, DmError> {
     }
 }
 
-fn owner_silent(id: &str, owner: &SourceId) -> DmError {
+/// DM's words, then what has become of the order.
+fn owner_silent(id: &str, owner: &SourceId, state: OwnerState) -> DmError {
+    let more = match state {
+        OwnerState::Executing => {
+            "it may still be executing: its order stands, and the lock goes on when it is done"
+        }
+        OwnerState::Done => "it was done just after the time was up, and the lock goes on",
+        OwnerState::Absent => "it has no order now",
+    };
     DmError::new(Code::MASTER_OWNER_EXEC_DDL, &[owner]).message(format!(
-        "the owner {owner} of the lock {id} has not done the operation"
+        "the owner {owner} of the lock {id} has not done the operation; {more}"
     ))
 }
 

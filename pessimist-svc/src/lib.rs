@@ -24,7 +24,10 @@ pub use api::Api;
 /// # Errors
 /// When etcd refuses the settings, or a route or figure is taken.
 pub async fn serve(settings: Settings<settings::Limits>, ctx: Context) -> Result<(), BoxError> {
-    let machine = machine::Pessimist::new(settings.own.into());
+    let limits = settings
+        .own
+        .of_machine(&settings.common, ctx.clock().unix());
+    let machine = machine::Pessimist::new(limits);
     let replica = replicate(&ctx, Role::Pessimist, machine, summary).await?;
     metrics::mirror(&ctx, replica.handle.clone())?;
     let api = Api::new(replica.handle, settings.own, ctx.stopping());

@@ -14,8 +14,13 @@
 //!   unless an operator asks for it;
 //! - a mismatch or an undecodable value touches its own source and nothing else.
 
+mod crossing;
 mod evidence;
 mod fold;
+mod lock;
+mod news;
+mod reasons;
+mod record;
 mod requests;
 mod round;
 mod steps;
@@ -23,6 +28,7 @@ mod tally;
 mod touch;
 mod unlock;
 mod view;
+mod workers;
 
 #[cfg(test)]
 mod tests;
@@ -35,29 +41,38 @@ use dm_keyspace::{SourceId, TaskName};
 use dm_replica::{Decision, Machine, Subject};
 use dm_store::{Batch, Event, Revision, Snapshot};
 
+pub use crossing::Crossing;
 pub use evidence::same_ddls;
+pub use news::{Seen, TaskLocks};
 pub use round::Phase;
-pub use unlock::{UnlockOutcome, UnlockRefusal, UnlockRequest};
+pub use unlock::{OwnerState, UnlockOutcome, UnlockRefusal, UnlockRequest};
 pub use view::{LockStates, LockView, SourceState, SourceView};
 
 use evidence::Task;
 use round::Scene;
 use steps::Writer;
 use touch::Touch;
-use unlock::{Outcomes, Unlock};
+use unlock::{Outcomes, Withdrawn};
+use workers::Workers;
 
-/// Times that an operator may set.
+/// What an operator may set.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// How long an unlock waits for the owner, and then for the others.
     pub unlock_wait: Duration,
+    /// Operations that etcd accepts in one transaction.
+    pub max_operations: usize,
+    /// When the process started, as time since the beginning of 1970: ages are told across processes by it.
+    pub started: Duration,
 }
 
 impl Default for Limits {
-    /// As long as DM waits.
+    /// As long as DM waits, and etcd's own limit.
     fn default() -> Self {
         Self {
             unlock_wait: Duration::from_secs(10),
+            max_operations: 128,
+            started: Duration::ZERO,
         }
     }
 }
@@ -82,6 +97,26 @@ pub struct Counts {
     pub ended_rounds: u64,
 }
 
+/// Errors of one task, under the names that DM gives them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TaskErrors {
+    /// Infos whose statements differ from their lock's.
+    pub rejected_infos: u64,
+    /// Infos that could not be read.
+    pub unreadable_infos: u64,
+}
+
+impl TaskErrors {
+    /// Each kind of error with its name in DM's `dm_master_shard_ddl_error`.
+    #[must_use]
+    pub fn by_type(self) -> [(&'static str, u64); 2] {
+        [
+            ("InfoPut - SyncLockError", self.rejected_infos),
+            ("InfoPut - HandleLockError", self.unreadable_infos),
+        ]
+    }
+}
+
 /// Identity of a lock. The id alone would do, were it not for task names that look like one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct LockKey {
@@ -90,6 +125,22 @@ pub(crate) struct LockKey {
 }
 
 impl LockKey {
+    /// The key of a record of our own about the lock: under `prefix`, task and id as hex.
+    fn encode(&self, prefix: &str) -> String {
+        let (task, id) = (hex::encode(self.task.as_str()), hex::encode(&self.id));
+        format!("{prefix}{task}/{id}")
+    }
+
+    fn parse(prefix: &str, key: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(key).ok()?.strip_prefix(prefix)?;
+        let (task, id) = text.split_once('/')?;
+        let name = |hex: &str| String::from_utf8(hex::decode(hex).ok()?).ok();
+        Some(Self {
+            task: name(task)?.into(),
+            id: name(id)?,
+        })
+    }
+
     fn subject(&self) -> Subject {
         Subject(format!("{}/{}", self.task, self.id))
     }
@@ -104,8 +155,13 @@ impl LockKey {
 pub struct Pessimist {
     limits: Limits,
     tasks: BTreeMap<TaskName, Task>,
+    workers: Workers,
     faults: BTreeMap<String, Fault>,
     counts: Counts,
+    /// Infos that were rejected or could not be read, by task, since the start of the process.
+    errors: BTreeMap<TaskName, TaskErrors>,
+    /// How often anything has changed that is shown.
+    changes: u64,
     outcomes: Outcomes,
     loaded: Revision,
     applied: Revision,
@@ -116,7 +172,9 @@ pub struct Pessimist {
     touched: BTreeMap<LockKey, Touch>,
     resourced: BTreeSet<TaskName>,
     /// Requests to unlock that went away in this revision.
-    withdrawn: BTreeMap<LockKey, Unlock>,
+    withdrawn: BTreeMap<LockKey, Withdrawn>,
+    /// Statements of the locks that were known before a snapshot, and since when they were.
+    known_since: BTreeMap<LockKey, (Vec<String>, Duration)>,
     /// Changed since the last decision.
     dirty: BTreeMap<LockKey, Touch>,
     /// Sources that something was decided for which they have not been seen to be told.
@@ -144,6 +202,12 @@ impl Pessimist {
         self.counts
     }
 
+    /// Errors by task, for metrics.
+    #[must_use]
+    pub fn errors(&self) -> &BTreeMap<TaskName, TaskErrors> {
+        &self.errors
+    }
+
     /// The revision that the fold has reached.
     #[must_use]
     pub fn applied(&self) -> Revision {
@@ -156,6 +220,48 @@ impl Pessimist {
         self.tasks.get(task).is_some_and(Task::is_running)
     }
 
+    /// The time since the beginning of 1970; none until the timer has told the time.
+    fn clock(&self) -> Option<Duration> {
+        self.now.map(|now| self.limits.started + now)
+    }
+
+    /// As [`Self::clock`], or when the process started.
+    fn time(&self) -> Duration {
+        self.clock().unwrap_or(self.limits.started)
+    }
+
+    /// Keeps what a snapshot does not show: how far unlocks are, how they have ended meanwhile, how old locks are.
+    fn keep(&mut self, before: BTreeMap<TaskName, Task>) {
+        for (task, known) in before {
+            for (id, lock) in known.locks {
+                let key = LockKey {
+                    task: task.clone(),
+                    id,
+                };
+                self.dirty.insert(key.clone(), Touch::Whole);
+                if let Some(unlock) = lock.unlock {
+                    self.keep_unlock(&key, Withdrawn::new(unlock, lock.round.as_ref()));
+                }
+                if let Some(round) = lock.round {
+                    self.known_since.insert(key, (round.ddls, round.first_seen));
+                }
+            }
+        }
+    }
+
+    fn keep_unlock(&mut self, key: &LockKey, before: Withdrawn) {
+        let task = self.tasks.entry(key.task.clone()).or_default();
+        let lock = task.locks.entry(key.id.clone()).or_default();
+        match &mut lock.unlock {
+            Some(now) if now.revision == before.unlock.revision => *now = before.unlock,
+            Some(_) => {}
+            None => {
+                self.withdrawn.insert(key.clone(), before);
+                self.touched.insert(key.clone(), Touch::Whole);
+            }
+        }
+    }
+
     /// What the lock calls for, and which sources are to skip: a subject each, since many are told at once and each of them
     /// moves on by itself. Who is to execute is the lock's own matter: the loop never has two orders of one subject under way.
     fn decide_lock(&mut self, key: &LockKey, due: Touch, decisions: &mut Vec<Decision>) {
@@ -165,7 +271,7 @@ impl Pessimist {
             .and_then(|task| Scene::of(task, &key.id));
         let writer = scene
             .as_ref()
-            .map(|scene| Writer::new(scene, key, self.loaded));
+            .map(|scene| Writer::new(scene, key, self.loaded, self.limits.max_operations));
         decisions.push(Decision {
             subject: key.subject(),
             proposals: writer.as_ref().map(Writer::of_lock).unwrap_or_default(),
@@ -201,23 +307,18 @@ impl Machine for Pessimist {
     type Input = Infallible;
 
     fn load(&mut self, snapshot: &Snapshot) {
-        // What was wanted before is decided again, also where nothing is left of it.
-        let known = self.tasks.iter().flat_map(|(task, known)| {
-            known.locks.keys().map(|id| LockKey {
-                task: task.clone(),
-                id: id.clone(),
-            })
-        });
-        let known: Vec<_> = known.map(|key| (key, Touch::Whole)).collect();
-        self.dirty.extend(known);
-        self.tasks.clear();
+        let before = std::mem::take(&mut self.tasks);
         self.faults.clear();
+        self.workers = Workers::default();
         self.unlocking.clear();
         (self.loaded, self.applied) = (snapshot.revision, snapshot.revision);
         for entry in &snapshot.entries {
             self.fold(&Event::Put(entry.clone()), true);
         }
+        // What was wanted before is decided again, also where nothing is left of it.
+        self.keep(before);
         self.settle(snapshot.revision);
+        self.known_since.clear();
     }
 
     fn apply(&mut self, batch: &Batch) {
@@ -240,6 +341,7 @@ impl Machine for Pessimist {
 
     fn tick(&mut self, now: Duration) {
         self.now = Some(now);
+        let clock = self.clock();
         for key in self.unlocking.clone() {
             let Some(task) = self.tasks.get_mut(&key.task) else {
                 continue;
@@ -254,10 +356,10 @@ impl Machine for Pessimist {
             let Some(lock) = task.locks.get_mut(&key.id) else {
                 continue;
             };
-            let has_changed =
-                unlock.advance(lock.round.as_ref(), self.now, self.limits.unlock_wait);
+            let has_changed = unlock.advance(lock.round.as_ref(), clock, self.limits.unlock_wait);
             lock.unlock = Some(unlock);
             if has_changed {
+                self.has_changed(&key.task);
                 self.dirty.insert(key, Touch::Whole);
             }
         }

@@ -17,14 +17,19 @@ fn the_delivered_configuration_is_complete_and_has_the_defaults() {
         delivered,
         load(&["pessimist-svc"]).map(|own| format!("{own:?}"))
     );
-    assert!(std::fs::read_to_string(path).is_ok_and(|text| text.contains("\nunlock-wait = ")));
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    for name in ["unlock-wait", "unlock-call-wait"] {
+        assert!(text.contains(&format!("\n{name} = ")), "{name}");
+    }
 }
 
 #[test]
 fn a_wait_of_nothing_is_refused_by_name() {
-    let error = load(&["pessimist-svc", "--unlock-wait", "0s"])
-        .map(|_| ())
-        .err()
-        .unwrap_or_default();
-    assert!(error.contains("unlock-wait"), "{error}");
+    for name in ["unlock-wait", "unlock-call-wait"] {
+        let error = load(&["pessimist-svc", &format!("--{name}"), "0s"])
+            .map(|_| ())
+            .err()
+            .unwrap_or_default();
+        assert!(error.contains(name), "{error}");
+    }
 }

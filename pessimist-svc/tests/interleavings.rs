@@ -12,7 +12,7 @@ use dm_store::{Event, Revision};
 use pessimist_svc::machine::Fault;
 use proptest::prelude::*;
 
-use world::{World, operation_key};
+use world::{Part, World, operation_key};
 
 const SOURCES: [&str; 3] = ["s1", "s2", "s3"];
 
@@ -37,6 +37,8 @@ enum Action {
     LeaderChange,
     LeaderDies,
     LoseWatch,
+    /// The next transaction of a stop of the task in two parts, or of its start.
+    StopOrStart,
 }
 
 fn action() -> impl Strategy<Value = Action> {
@@ -48,6 +50,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => Just(Action::LeaderChange),
         1 => Just(Action::LeaderDies),
         1 => Just(Action::LoseWatch),
+        2 => Just(Action::StopOrStart),
     ]
 }
 
@@ -59,6 +62,39 @@ enum At {
     Executed(Operation),
 }
 
+/// How many subtasks there are. The first source is stopped and started in a transaction of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Task {
+    #[default]
+    Running,
+    Stopping,
+    Stopped,
+    Starting,
+}
+
+impl Task {
+    fn has_subtask(self, source: &str) -> bool {
+        match self {
+            Self::Running => true,
+            Self::Stopped => false,
+            Self::Stopping => source != SOURCES[0],
+            Self::Starting => source == SOURCES[0],
+        }
+    }
+
+    fn next(self, world: &mut World) -> Self {
+        let (first, rest) = SOURCES.split_at(1);
+        let (next, added, removed, part): (_, &[&str], &[&str], _) = match self {
+            Self::Running => (Self::Stopping, &[], first, Part::First(&SOURCES)),
+            Self::Stopping => (Self::Stopped, &[], rest, Part::Last),
+            Self::Stopped => (Self::Starting, first, &[], Part::First(&SOURCES)),
+            Self::Starting => (Self::Running, rest, &[], Part::Last),
+        };
+        world.set_part_of_sources("t1", added, removed, part);
+        next
+    }
+}
+
 struct Worker {
     source: &'static str,
     next: usize,
@@ -67,6 +103,7 @@ struct Worker {
 
 #[derive(Default)]
 struct Downstream {
+    task: Task,
     reported: BTreeMap<usize, BTreeSet<&'static str>>,
     executed: BTreeMap<usize, BTreeSet<&'static str>>,
 }
@@ -148,7 +185,9 @@ fn advance(world: &mut World, worker: &mut Worker, downstream: &mut Downstream) 
 fn act(world: &mut World, workers: &mut [Worker], downstream: &mut Downstream, action: Action) {
     match action {
         Action::Advance(who) => {
-            advance(world, &mut workers[who], downstream);
+            if downstream.task.has_subtask(workers[who].source) {
+                advance(world, &mut workers[who], downstream);
+            }
         }
         Action::Crash(who) => workers[who].at = At::Running,
         Action::Lead => {
@@ -163,6 +202,14 @@ fn act(world: &mut World, workers: &mut [Worker], downstream: &mut Downstream, a
         }
         Action::LeaderDies => world.stop(),
         Action::LoseWatch => world.lose_watch(),
+        Action::StopOrStart => {
+            downstream.task = downstream.task.next(world);
+            for worker in workers {
+                if !downstream.task.has_subtask(worker.source) {
+                    worker.at = At::Running;
+                }
+            }
+        }
     }
 }
 
@@ -179,6 +226,9 @@ fn play(actions: &[Action]) {
     }
     if world.leader.is_none() {
         world.start();
+    }
+    while downstream.task != Task::Running {
+        downstream.task = downstream.task.next(&mut world);
     }
     // Whatever has happened: from here on nothing fails, and everything ends.
     for _ in 0..1_000 {

@@ -41,8 +41,9 @@ pub(super) fn detail(lock: &LockView) -> LockDetail {
 fn source(source: &SourceView) -> SourceStatus {
     let state = match source.state {
         machine::SourceState::Awaited => SourceState::Awaited,
-        // The statements tell that they are others; so does a reason of the lock.
-        machine::SourceState::Reported | machine::SourceState::Mismatched => SourceState::Reported,
+        machine::SourceState::Offline => SourceState::Offline,
+        machine::SourceState::Reported => SourceState::Reported,
+        machine::SourceState::Mismatched => SourceState::Mismatched,
         machine::SourceState::Executing => SourceState::Executing,
         machine::SourceState::Skipping => SourceState::Skipping,
         machine::SourceState::Done => SourceState::Done,
@@ -55,5 +56,11 @@ fn source(source: &SourceView) -> SourceStatus {
         schema,
         table,
         revision: source.revision.0,
+        worker: source
+            .worker
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+        offline: source.is_offline,
     }
 }

@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use dm_keyspace::SourceId;
 use dm_keyspace::pessimism::{Info, Operation};
 use dm_store::Revision;
+use serde_json::Value;
 
+use super::record::texts;
 use super::round::Lock;
 
 /// An info as it stands in etcd: the source waits.
@@ -33,30 +35,73 @@ pub(crate) struct Answered {
     pub(crate) by_stranger: bool,
 }
 
+/// What else may be done to a task in several transactions under the same key: its sources stay what they are.
+const KEEP_SOURCES: [&str; 4] = ["pause", "resume", "start-validation", "stop-validation"];
+
+/// A start or stop of a task that takes several transactions.
+#[derive(Clone, Debug)]
+pub(crate) struct Transition {
+    /// All sources that it concerns, as far as its record names them.
+    pub(crate) named: BTreeSet<SourceId>,
+}
+
+impl Transition {
+    /// What its record says, if it is of that kind: a record that does not decode or names nobody holds everything back, too.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let value: Value = serde_json::from_slice(bytes).unwrap_or_default();
+        let kind = value.get("kind").and_then(Value::as_str);
+        if kind.is_some_and(|kind| KEEP_SOURCES.contains(&kind)) {
+            return None;
+        }
+        let named = texts(&value, "sources").unwrap_or_default();
+        Some(Self {
+            named: named.into_iter().map(SourceId::from).collect(),
+        })
+    }
+}
+
 /// All evidence about a task.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Task {
-    /// Sources with a subtask now; none while the task is stopped.
+    /// Sources with a subtask in etcd now.
+    subtasks: BTreeSet<SourceId>,
+    /// A start or stop that takes several transactions is under way: how many subtasks there are just now means nothing.
+    pub(crate) transition: Option<Transition>,
+    /// Sources of the task; none while it is stopped. They stand still during a transition.
     pub(crate) sources: BTreeSet<SourceId>,
     /// The last sources that were not none: a stopped task keeps its locks as they are.
     pub(crate) members: BTreeSet<SourceId>,
     pub(crate) infos: BTreeMap<SourceId, Reported>,
     pub(crate) operations: BTreeMap<SourceId, Answered>,
     pub(crate) locks: BTreeMap<String, Lock>,
+    /// Grows with every change of what is shown of it.
+    pub(crate) changes: u64,
 }
 
 impl Task {
     /// Whether anything is known of it.
     pub(crate) fn is_empty(&self) -> bool {
-        self.sources.is_empty()
+        self.subtasks.is_empty()
+            && self.transition.is_none()
+            && self.sources.is_empty()
             && self.infos.is_empty()
             && self.operations.is_empty()
             && self.locks.is_empty()
     }
 
-    /// Whether its DDLs may be executed and skipped.
+    /// Whether it has a source, and so workers that answer.
     pub(crate) fn is_running(&self) -> bool {
         !self.sources.is_empty()
+    }
+
+    /// Whether it is certain which sources the task has: what is decided for all of them may be carried out.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.transition.is_none()
+    }
+
+    /// Whether its DDLs may be executed and skipped.
+    pub(crate) fn is_active(&self) -> bool {
+        self.is_running() && self.is_settled()
     }
 
     /// The info of a source changed, or is gone. Answers the locks that it touches.
@@ -157,9 +202,9 @@ impl Task {
         revision: Revision,
     ) -> bool {
         if !has_subtask {
-            return self.sources.remove(source);
+            return self.subtasks.remove(source);
         }
-        if !self.sources.insert(source.clone()) {
+        if !self.subtasks.insert(source.clone()) {
             return false;
         }
         if !self.members.contains(source)
@@ -176,6 +221,14 @@ impl Task {
 
     /// The end of a revision that changed the set of sources.
     pub(crate) fn sources_changed(&mut self) {
+        match &self.transition {
+            None => self.sources.clone_from(&self.subtasks),
+            // Nothing is known from before it: all that it may be about.
+            Some(transition) if self.members.is_empty() => {
+                self.sources = self.subtasks.union(&transition.named).cloned().collect();
+            }
+            Some(_) => {}
+        }
         if self.is_running() {
             self.members.clone_from(&self.sources);
         }

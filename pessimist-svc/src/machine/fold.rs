@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
+use std::time::Duration;
 
 use dm_keyspace::pessimism::{Info, InfoKey, Operation, OperationKey};
-use dm_keyspace::{SourceId, SubtaskKey, TaskName};
+use dm_keyspace::{SourceId, SubtaskKey, TaskName, TaskStartKey};
 use dm_store::{Event, KeyValue, Revision};
 
-use super::evidence::Task;
+use super::evidence::{Task, Transition};
+use super::record::{self, Record, Recorded};
 use super::round::{Phase, Round, Scene};
-use super::unlock::{self, Order, Unlock, UnlockOutcome};
+use super::unlock::{self, Order, Unlock, Withdrawn};
 use super::{Fault, LockKey, Pessimist, Touch};
 
 impl Pessimist {
@@ -23,7 +25,15 @@ impl Pessimist {
         } else if key.starts_with(SubtaskKey::PREFIX.as_bytes()) {
             self.fold_subtask(event);
         } else if key.starts_with(unlock::PREFIX.as_bytes()) {
-            self.fold_unlock(event);
+            self.fold_unlock(event, is_load);
+        } else if key.starts_with(record::PREFIX.as_bytes()) {
+            self.fold_record(event);
+        } else if key.starts_with(TaskStartKey::PREFIX.as_bytes()) {
+            self.fold_transition(event);
+        } else {
+            for source in self.workers.fold(event) {
+                self.source_has_changed(&source);
+            }
         }
     }
 
@@ -31,6 +41,7 @@ impl Pessimist {
         let Some(key) = self.readable(event, InfoKey::parse(event.key())) else {
             return;
         };
+        let faults = self.counts.faults;
         let info = value(event).and_then(|kv| {
             let info = self.readable(event, Info::from_bytes(&kv.value))?;
             let is_own = info.task == key.task && info.source == key.source;
@@ -42,6 +53,11 @@ impl Pessimist {
             )?;
             Some((info, kv.mod_revision))
         });
+        if self.counts.faults > faults {
+            let errors = self.errors.entry(key.task.clone()).or_default();
+            errors.unreadable_infos += 1;
+            self.resourced.insert(key.task.clone());
+        }
         let loaded = self.loaded;
         let touched = self.task(&key.task).set_info(&key.source, info, loaded);
         self.touch(&key.task, touched, &key.source);
@@ -75,15 +91,44 @@ impl Pessimist {
             return;
         };
         let has_subtask = value(event).is_some();
+        let since = event.revision().max(self.loaded);
         if self
             .task(&key.task)
-            .set_source(&key.source, has_subtask, event.revision())
+            .set_source(&key.source, has_subtask, since)
         {
             self.resourced.insert(key.task);
         }
     }
 
-    fn fold_unlock(&mut self, event: &Event) {
+    /// A start or stop of several transactions comes or goes. What its record says may be missing; that it is there counts.
+    fn fold_transition(&mut self, event: &Event) {
+        let Some(key) = self.readable(event, TaskStartKey::parse(event.key())) else {
+            return;
+        };
+        let transition = value(event).and_then(|kv| Transition::from_bytes(&kv.value));
+        self.task(&key.task).transition = transition;
+        self.resourced.insert(key.task);
+    }
+
+    fn fold_record(&mut self, event: &Event) {
+        let Some(key) = self.readable(
+            event,
+            record::parse(event.key()).ok_or("the key names no lock"),
+        ) else {
+            return;
+        };
+        let recorded = value(event).and_then(|kv| {
+            Some(Recorded {
+                record: self.readable(event, Record::from_bytes(&kv.value))?,
+                revision: kv.mod_revision,
+            })
+        });
+        let locks = &mut self.task(&key.task).locks;
+        locks.entry(key.id.clone()).or_default().record = recorded;
+        self.touched.insert(key, Touch::Whole);
+    }
+
+    fn fold_unlock(&mut self, event: &Event, is_load: bool) {
         let Some(key) = self.readable(
             event,
             unlock::parse(event.key()).ok_or("the key names no lock"),
@@ -103,14 +148,15 @@ impl Pessimist {
             .or_default();
         match order {
             Some((order, revision)) => {
-                lock.unlock = Some(Unlock::new(order, revision));
+                lock.unlock = Some(Unlock::new(order, revision, is_load));
                 self.unlocking.insert(key.clone());
             }
             None => {
                 let unlock = lock.unlock.take();
+                let withdrawn = unlock.map(|unlock| Withdrawn::new(unlock, lock.round.as_ref()));
                 self.unlocking.remove(&key);
                 self.withdrawn
-                    .extend(unlock.map(|unlock| (key.clone(), unlock)));
+                    .extend(withdrawn.map(|withdrawn| (key.clone(), withdrawn)));
             }
         }
         self.touched.insert(key, Touch::Whole);
@@ -175,6 +221,7 @@ impl Pessimist {
             self.dirty.entry(key).or_default().join(due);
         }
         for task in tasks {
+            self.has_changed(&task);
             if self.tasks.get(&task).is_some_and(Task::is_empty) {
                 self.tasks.remove(&task);
             }
@@ -185,7 +232,8 @@ impl Pessimist {
     /// has changed.
     fn settle_lock(&mut self, key: &LockKey, touch: Touch, revision: Revision) -> Touch {
         let withdrawn = self.withdrawn.remove(key);
-        let now = self.now.unwrap_or_default();
+        let known_since = self.known_since.remove(key);
+        let (clock, time) = (self.clock(), self.time());
         let Some(task) = self.tasks.get_mut(&key.task) else {
             return Touch::Whole;
         };
@@ -193,10 +241,6 @@ impl Pessimist {
             return Touch::Whole;
         };
         let (mut previous, mut unlock) = (lock.round.take(), lock.unlock.take());
-        let unfinished = withdrawn
-            .as_ref()
-            .map(|unlock| unlock.unfinished(previous.as_ref()))
-            .unwrap_or_default();
         let had_begun = previous.as_ref().is_some_and(|round| round.has_begun);
         let stood = Standing::of(previous.as_ref(), unlock.as_ref());
         let Some(scene) = Scene::of(task, &key.id) else {
@@ -208,24 +252,25 @@ impl Pessimist {
         };
         let (mut round, looked_at) = match gone_on {
             Some(round) => (Some(round), touch),
-            None => (scene.next_round(previous, now), Touch::Whole),
+            None => (scene.next_round(previous, time), Touch::Whole),
         };
         if had_begun && round.as_ref().is_none_or(|round| !round.has_begun) {
             self.counts.ended_rounds += 1;
         }
         if let Some(round) = &mut round {
-            self.counts.rejected_infos += round.reject(key, &looked_at);
+            let rejected = round.reject(key, &looked_at);
+            if rejected > 0 {
+                self.counts.rejected_infos += rejected;
+                let errors = self.errors.entry(key.task.clone()).or_default();
+                errors.rejected_infos += rejected;
+            }
+            round.was_known(known_since);
         }
         if let Some(unlock) = &mut unlock {
-            unlock.advance(round.as_ref(), self.now, self.limits.unlock_wait);
+            unlock.advance(round.as_ref(), clock, self.limits.unlock_wait);
         }
-        if let Some(unlock) = withdrawn {
-            let is_kept =
-                unlock.step == unlock::Step::GivingUp || scene.is_begun(&unlock.order.ddls);
-            let outcome = match is_kept {
-                true => UnlockOutcome::OwnerSilent(unlock.order.owner),
-                false => UnlockOutcome::Removed { unfinished },
-            };
+        if let Some(withdrawn) = withdrawn {
+            let outcome = withdrawn.outcome(&scene);
             self.outcomes.add(key.clone(), revision, outcome);
         }
         let stands = Standing::of(round.as_ref(), unlock.as_ref());
@@ -263,6 +308,13 @@ impl Standing {
 }
 
 impl Round {
+    /// Takes over since when the lock was known before a snapshot, if it is still about the same statements.
+    fn was_known(&mut self, known_since: Option<(Vec<String>, Duration)>) {
+        if let Some((_, since)) = known_since.filter(|(ddls, _)| *ddls == self.ddls) {
+            self.first_seen = self.first_seen.min(since);
+        }
+    }
+
     /// Brings the list of those that wait with other statements up to date. Answers how many are new in it.
     fn reject(&mut self, key: &LockKey, looked_at: &Touch) -> u64 {
         let is_new = |(source, at): &(&SourceId, &Revision),

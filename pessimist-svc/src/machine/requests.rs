@@ -5,12 +5,14 @@ use dm_keyspace::pessimism::{InfoKey, OperationKey};
 use dm_replica::{Plan, Proposal};
 use dm_store::{Guard, KeyRange, Revision};
 
+use super::record;
 use super::round::Phase;
 use super::unlock::{self, Order, UnlockOutcome, UnlockRefusal, UnlockRequest};
 use super::{LockKey, Pessimist};
 
 impl Pessimist {
-    /// What removes every record of a task, and how many that are; none when there is none.
+    /// What removes every record of a task, and how many infos, operations and requests to unlock there are among them;
+    /// none when there is nothing at all.
     #[must_use]
     pub fn plan_remove_meta(&self, task: &TaskName) -> Plan<usize> {
         let Some(known) = self.tasks.get(task) else {
@@ -19,13 +21,14 @@ impl Pessimist {
         let count = known.infos.len()
             + known.operations.len()
             + known.locks.values().filter(|l| l.unlock.is_some()).count();
-        if count == 0 {
+        if count == 0 && known.locks.values().all(|lock| lock.record.is_none()) {
             return Plan::Done(0);
         }
         let proposal = Proposal::new("remove_meta")
             .delete(KeyRange::prefix(InfoKey::prefix_of_task(task)))
             .delete(KeyRange::prefix(OperationKey::prefix_of_task(task)))
-            .delete(KeyRange::prefix(unlock::prefix_of_task(task)));
+            .delete(KeyRange::prefix(unlock::prefix_of_task(task)))
+            .delete(KeyRange::prefix(record::prefix_of_task(task)));
         Plan::Commit(proposal, count)
     }
 
@@ -59,10 +62,15 @@ impl Pessimist {
                 synced: round.reported.iter().cloned().collect(),
             });
         }
+        let mut others = round.reported.clone();
+        others.remove(&owner);
         let order = Order {
             owner,
             force: request.force_remove,
             ddls: round.ddls.clone(),
+            others: Some(others),
+            begun: self.clock(),
+            is_removing: false,
         };
         let key = unlock::encode(&LockKey {
             task: task.clone(),

@@ -9,92 +9,43 @@
 //! Resolved         operations are being deleted                         none is left: the round ends
 //! ```
 //!
-//! The state is derived from the evidence at the end of each revision. Three things are remembered,
-//! because etcd does not show them: who was a member when the first operation appeared, who has
-//! reported since, and who owns. All three are found anew, on the safe side, after a load.
+//! The state is derived from the evidence at the end of each revision. What the evidence does not show is
+//! in a record of our own (see [`super::record`]): who was a member when the first operation appeared, and
+//! that all were done. Who has reported since then and who owns is remembered, and found anew after a load.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use dm_keyspace::SourceId;
 use dm_keyspace::pessimism::Operation;
-use dm_store::Revision;
 
 use super::evidence::{Answered, Reported, Task, same_ddls};
+pub use super::lock::Phase;
+pub(crate) use super::lock::{Lock, Round};
+use super::record::{Record, Stage};
 use super::tally::{Tally, first_with};
-use super::unlock::Unlock;
-
-/// One lock of a task: where to look for its evidence, and what it is doing.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Lock {
-    /// Sources whose info names it.
-    pub(crate) infos: BTreeSet<SourceId>,
-    /// Sources whose operation names it.
-    pub(crate) operations: BTreeSet<SourceId>,
-    pub(crate) round: Option<Round>,
-    pub(crate) unlock: Option<Unlock>,
-}
-
-impl Lock {
-    pub(crate) fn is_gone(&self) -> bool {
-        self.infos.is_empty()
-            && self.operations.is_empty()
-            && self.round.is_none()
-            && self.unlock.is_none()
-    }
-}
-
-/// How far a round has come; see the table at the head of this module.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Not every member has reported.
-    Collecting,
-    /// All have; the owner is told to execute.
-    OwnerExecuting,
-    /// It is executed; the others are told to skip.
-    OthersSkipping,
-    /// All are done; the operations are being deleted.
-    Resolved,
-}
-
-/// One list of statements on its way through the members.
-#[derive(Clone, Debug)]
-pub(crate) struct Round {
-    pub(crate) ddls: Vec<String>,
-    pub(crate) owner: SourceId,
-    pub(crate) members: BTreeSet<SourceId>,
-    /// Members that wait, or have waited since the round began, or are done.
-    pub(crate) reported: BTreeSet<SourceId>,
-    pub(crate) done: BTreeSet<SourceId>,
-    /// Sources that wait for the lock with other statements, by the revision of their info.
-    pub(crate) rejected: BTreeMap<SourceId, Revision>,
-    pub(crate) phase: Phase,
-    /// An operation of it has been seen: who joins now is a member only when it reports.
-    pub(crate) has_begun: bool,
-    /// Trace of the first report.
-    pub(crate) trace: Option<String>,
-    pub(crate) first_seen: Duration,
-    /// The evidence of all sources about these statements.
-    pub(crate) tally: Tally,
-}
-
-impl Round {
-    /// Whether all members have reported; nobody else is among those that have.
-    pub(crate) fn is_synced(&self) -> bool {
-        !self.members.is_empty() && self.members.len() == self.reported.len()
-    }
-
-    pub(crate) fn unsynced(&self) -> impl Iterator<Item = &SourceId> {
-        self.members.difference(&self.reported)
-    }
-}
 
 /// Operations of one list of statements.
-struct Group<'a> {
+pub(crate) struct Group<'a> {
     ddls: &'a [String],
-    sources: Vec<&'a SourceId>,
+    pub(crate) sources: Vec<&'a SourceId>,
+    /// Who was told to execute, if anybody is known.
+    owner: Option<&'a SourceId>,
     /// How much the strongest operation of the group proves: 3 executed, 2 skipped, 1 being executed, 0 nothing.
     proof: u8,
+}
+
+impl Group<'_> {
+    /// The record of it while it is being deleted. Since when the lock was known nobody knows any more.
+    pub(crate) fn record(&self) -> Record {
+        Record {
+            stage: Stage::Resolving,
+            ddls: self.ddls.to_vec(),
+            owner: self.owner.cloned().unwrap_or_default(),
+            members: self.sources.iter().copied().cloned().collect(),
+            first_seen: Duration::ZERO,
+        }
+    }
 }
 
 /// The evidence about one lock, to be asked.
@@ -134,20 +85,30 @@ impl<'a> Scene<'a> {
         answered.operation.as_ref().filter(|o| o.id == self.id)
     }
 
+    /// Whether the operation of a source is younger than its info: its worker takes no other for an answer.
+    pub(crate) fn is_answer_younger(&self, source: &SourceId) -> bool {
+        let asked = self.task.infos.get(source).map(|r| r.revision);
+        let answered = self.task.operations.get(source).map(|a| a.revision);
+        answered > asked
+    }
+
     pub(crate) fn is_done(&self, source: &SourceId, ddls: &[String]) -> bool {
         self.operation(source, ddls).is_some_and(|o| o.done)
     }
 
-    /// Whether somebody has an operation of this round.
-    pub(crate) fn is_begun(&self, ddls: &[String]) -> bool {
-        self.lock
-            .operations
-            .iter()
-            .any(|source| self.operation(source, ddls).is_some())
+    /// What the present or last round has left.
+    pub(crate) fn record(&self) -> Option<&'a Record> {
+        self.lock.record.as_ref().map(|recorded| &recorded.record)
+    }
+
+    /// Whether the operations of these statements are being deleted.
+    pub(crate) fn is_resolving(&self, ddls: &[String]) -> bool {
+        self.record()
+            .is_some_and(|record| record.is_of(Stage::Resolving, ddls))
     }
 
     /// Told to execute, not done yet, still waiting for it, and still a source of the task.
-    fn is_executing(&self, source: &SourceId, ddls: &[String]) -> bool {
+    pub(crate) fn is_executing(&self, source: &SourceId, ddls: &[String]) -> bool {
         let is_told = self
             .operation(source, ddls)
             .is_some_and(|o| o.exec && !o.done);
@@ -177,12 +138,14 @@ impl<'a> Scene<'a> {
                 .find(|group| same_ddls(o.ddls(), group.ddls))
             {
                 Some(group) => {
+                    group.owner = group.owner.or(o.exec.then_some(source));
                     group.sources.push(source);
                     group.proof = group.proof.max(proof);
                 }
                 None => groups.push(Group {
                     ddls: o.ddls(),
                     sources: vec![source],
+                    owner: o.exec.then_some(source),
                     proof,
                 }),
             }
@@ -214,8 +177,8 @@ impl<'a> Scene<'a> {
                 .all(|source| self.waiting(source, ddls).is_none() && has_passed(source))
     }
 
-    /// Sources whose operations belong to rounds that are over, apart from the present one.
-    pub(crate) fn left_over(&self) -> Vec<&'a SourceId> {
+    /// Operations that belong to rounds that are over, apart from the present one.
+    pub(crate) fn left_over(&self) -> Vec<Group<'a>> {
         let round = self.lock.round.as_ref();
         if round.is_some_and(|round| !round.tally.has_left_over(round.has_begun)) {
             return Vec::new();
@@ -227,7 +190,6 @@ impl<'a> Scene<'a> {
                 present.is_none_or(|round| !same_ddls(group.ddls, &round.ddls))
                     && self.is_left_over(group.ddls)
             })
-            .flat_map(|group| group.sources)
             .collect()
     }
 
@@ -265,11 +227,21 @@ impl<'a> Scene<'a> {
 
     /// The previous round while it goes on, else the next one, not yet counted.
     fn same_round(&self, previous: Option<Round>, now: Duration) -> Option<Round> {
-        match previous {
-            Some(round) if round.has_begun && !Tally::of(self, &round.ddls).alive.is_empty() => {
-                Some(round)
-            }
-            previous => self.new_round(previous, now),
+        let is_alive = |ddls: &[String]| !Tally::of(self, ddls).alive.is_empty();
+        let record = self.record();
+        if let Some(record) = record.filter(|record| record.stage == Stage::Resolving) {
+            // Nothing else begins before the last of its operations is gone.
+            return Some(Round::recorded(record, previous));
+        }
+        if let Some(round) = previous
+            .as_ref()
+            .filter(|round| round.has_begun && is_alive(&round.ddls))
+        {
+            return Some(round.clone());
+        }
+        match record.filter(|record| record.stage == Stage::Begun && is_alive(&record.ddls)) {
+            Some(record) => Some(Round::recorded(record, previous)),
+            None => self.new_round(previous, now),
         }
     }
 
@@ -422,11 +394,7 @@ impl<'a> Scene<'a> {
         // Nobody is done who is no member.
         let is_all_done = !round.members.is_empty() && round.members.len() == round.done.len();
         // Deleted in several transactions, the operations no longer show that all were done.
-        let is_being_deleted = round.phase == Phase::Resolved
-            && round
-                .members
-                .iter()
-                .any(|m| !round.done.contains(m) && !tally.waiting.contains(m));
+        let is_being_deleted = self.is_resolving(&round.ddls);
         let is_over = || {
             let mut waiting = tally.waiting.iter();
             round.has_begun

@@ -27,6 +27,8 @@ pub(crate) struct Tally {
     pub(crate) alive: BTreeSet<SourceId>,
     /// Have one that is not done.
     pub(crate) undone: BTreeSet<SourceId>,
+    /// Wait, and have no operation of this round that is younger than their report: they have not been told yet.
+    pub(crate) untold: BTreeSet<SourceId>,
     /// Have executed.
     pub(crate) executed: BTreeSet<SourceId>,
     /// Were told to execute, and will.
@@ -75,6 +77,8 @@ impl Tally {
         let is_done = operation.is_some_and(|o| o.done);
         let is_exec = operation.is_some_and(|o| o.exec);
         let is_undone = operation.is_some() && !is_done;
+        let is_told = operation.is_some() && scene.is_answer_younger(source);
+        keep(&mut self.untold, source, is_waiting && !is_done && !is_told);
         keep(&mut self.answered, source, operation.is_some());
         keep(
             &mut self.alive,

@@ -1,14 +1,16 @@
 //! What is brought up to date source by source is what is derived from everything.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use dm_keyspace::pessimism::{Info, InfoKey, Operation, OperationKey};
-use dm_keyspace::{LeaseId, SourceId, SubtaskKey};
+use dm_keyspace::{LeaseId, SourceId, SubtaskKey, TaskStartKey};
 use dm_replica::{Decision, Machine, Subject};
 use dm_store::{Batch, Event, KeyValue, Revision};
 use proptest::prelude::*;
 
+use super::record::{self, Record, Stage};
 use super::touch::Touch;
 use super::{LockKey, Pessimist};
 
@@ -28,6 +30,11 @@ enum Change {
     NoOperation(usize),
     Subtask(usize),
     NoSubtask(usize),
+    /// A start or stop of several transactions begins or ends.
+    Transition(bool),
+    /// What a round leaves, of any stage and with so many members.
+    Record(usize, usize, usize, usize),
+    NoRecord(usize),
 }
 
 fn change() -> impl Strategy<Value = Change> {
@@ -35,7 +42,7 @@ fn change() -> impl Strategy<Value = Change> {
     // Mostly the same table and statements, so that rounds come to their end.
     let table = prop_oneof![4 => Just(0_usize), 1 => Just(1)];
     let ddl = prop_oneof![6 => Just(0_usize), 1 => 1..DDLS.len()];
-    let place = (source.clone(), table, ddl);
+    let place = (source.clone(), table.clone(), ddl.clone());
     prop_oneof![
         8 => place.clone().prop_map(|(s, t, d)| Change::Info(s, t, d)),
         1 => source.clone().prop_map(Change::NoInfo),
@@ -45,6 +52,10 @@ fn change() -> impl Strategy<Value = Change> {
         2 => source.clone().prop_map(Change::NoOperation),
         2 => source.clone().prop_map(Change::Subtask),
         1 => source.prop_map(Change::NoSubtask),
+        1 => any::<bool>().prop_map(Change::Transition),
+        2 => (table.clone(), ddl, 0..3_usize, 1..=SOURCES.len())
+            .prop_map(|(t, d, stage, members)| Change::Record(t, d, stage, members)),
+        1 => table.prop_map(Change::NoRecord),
     ]
 }
 
@@ -81,6 +92,13 @@ fn events(change: Change, revision: Revision) -> Vec<Event> {
         key: Bytes::from(key),
         revision,
     };
+    let transition = TaskStartKey { task: TASK.into() }.encode();
+    let record_key = |t: usize| {
+        record::encode(&LockKey {
+            task: TASK.into(),
+            id: dm_keyspace::pessimism::lock_id(&TASK.into(), "db", TABLES[t]),
+        })
+    };
     match change {
         Change::Info(s, t, d) => {
             let info = Info::new(TASK, source(s), "db", TABLES[t], vec![DDLS[d].to_owned()]);
@@ -108,6 +126,19 @@ fn events(change: Change, revision: Revision) -> Vec<Event> {
         Change::NoOperation(s) => vec![gone(operation_key(s).encode())],
         Change::Subtask(s) => vec![put(subtask_key(s).encode(), Vec::new(), revision)],
         Change::NoSubtask(s) => vec![gone(subtask_key(s).encode())],
+        Change::Transition(true) => vec![put(transition, Vec::new(), revision)],
+        Change::Transition(false) => vec![gone(transition)],
+        Change::Record(t, d, stage, members) => {
+            let record = Record {
+                stage: [Stage::Begun, Stage::Resolving, Stage::Finished][stage],
+                ddls: vec![DDLS[d].to_owned()],
+                owner: source(0),
+                members: (0..members).map(source).collect(),
+                first_seen: Duration::ZERO,
+            };
+            vec![put(record_key(t), record.to_bytes(), revision)]
+        }
+        Change::NoRecord(t) => vec![gone(record_key(t))],
     }
 }
 

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use dm_keyspace::{SourceId, TaskName};
+use dm_keyspace::{SourceId, TaskName, WorkerName};
 use dm_store::Revision;
 
-use super::Pessimist;
-use super::evidence::Task;
+use super::crossing::Crossing;
+use super::reasons::Reasons;
 use super::round::{Phase, Round, Scene};
-use super::unlock::Step;
+use super::workers::Workers;
+use super::{LockKey, Pessimist};
 
 /// A lock with the reason why it is not resolved yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +37,7 @@ pub struct LockView {
     pub reasons: Vec<String>,
     /// Trace of the first report.
     pub trace: Option<String>,
-    /// How long this replica has known it.
+    /// How long it has been known: to this process, or since the report that began a round whose order was given.
     pub age: Duration,
 }
 
@@ -53,6 +54,10 @@ pub struct SourceView {
     pub table: Option<(String, String)>,
     /// Revision of the record behind the state; zero when there is none.
     pub revision: Revision,
+    /// The worker that serves it.
+    pub worker: Option<WorkerName>,
+    /// Whether no worker serves it, or none that is online.
+    pub is_offline: bool,
 }
 
 /// What a source of a lock is at.
@@ -60,6 +65,8 @@ pub struct SourceView {
 pub enum SourceState {
     /// Has not reported.
     Awaited,
+    /// Has not reported, and cannot: it has no worker that is online.
+    Offline,
     /// Waits for an answer.
     Reported,
     /// Waits with other statements than the lock's.
@@ -89,18 +96,20 @@ impl Pessimist {
             .tasks
             .iter()
             .filter(|(name, _)| task.is_empty() || name.as_str() == task);
-        let scenes = tasks.flat_map(|(name, task)| {
-            task.locks
-                .iter()
-                .map(move |(id, lock)| (name, Scene { task, id, lock }))
-        });
-        scenes
-            .filter_map(|(name, scene)| Some((name, scene, scene.lock.round.as_ref()?)))
-            .filter(|(_, _, round)| {
-                sources.is_empty() || sources.iter().any(|source| round.members.contains(source))
-            })
-            .map(|(name, scene, round)| self.view(name, &scene, round))
-            .collect()
+        let mut views = Vec::new();
+        for (name, task) in tasks {
+            let crossed = self.crossed_locks(name);
+            for (id, lock) in &task.locks {
+                let scene = Scene { task, id, lock };
+                let is_wanted = |round: &&Round| {
+                    sources.is_empty() || sources.iter().any(|s| round.members.contains(s))
+                };
+                if let Some(round) = lock.round.as_ref().filter(is_wanted) {
+                    views.push(self.view(name, &scene, round, &crossed));
+                }
+            }
+        }
+        views
     }
 
     /// How many locks there are, without a view of each.
@@ -133,8 +142,24 @@ impl Pessimist {
         states
     }
 
-    fn view(&self, task: &TaskName, scene: &Scene<'_>, round: &Round) -> LockView {
-        let seen = self.now.unwrap_or_default();
+    fn view(
+        &self,
+        task: &TaskName,
+        scene: &Scene<'_>,
+        round: &Round,
+        crossed: &BTreeMap<LockKey, Crossing>,
+    ) -> LockView {
+        let seen = self.time();
+        let key = LockKey {
+            task: task.clone(),
+            id: scene.id.to_owned(),
+        };
+        let reasons = Reasons {
+            machine: self,
+            name: task,
+            scene,
+            round,
+        };
         LockView {
             id: scene.id.to_owned(),
             task: task.clone(),
@@ -144,15 +169,15 @@ impl Pessimist {
             unsynced: round.unsynced().cloned().collect(),
             done: round.done.iter().cloned().collect(),
             phase: round.phase,
-            sources: sources(scene, round),
-            reasons: reasons(scene, round),
+            sources: sources(&self.workers, scene, round),
+            reasons: reasons.sentences(crossed.get(&key)),
             trace: round.trace.clone(),
             age: seen.saturating_sub(round.first_seen),
         }
     }
 }
 
-fn sources(scene: &Scene<'_>, round: &Round) -> Vec<SourceView> {
+fn sources(workers: &Workers, scene: &Scene<'_>, round: &Round) -> Vec<SourceView> {
     let strays = round
         .rejected
         .keys()
@@ -160,11 +185,18 @@ fn sources(scene: &Scene<'_>, round: &Round) -> Vec<SourceView> {
     let mut all: Vec<&SourceId> = round.members.iter().chain(strays).collect();
     all.sort();
     all.into_iter()
-        .map(|source| source_view(scene, round, source))
+        .map(|source| source_view(workers, scene, round, source))
         .collect()
 }
 
-fn source_view(scene: &Scene<'_>, round: &Round, source: &SourceId) -> SourceView {
+fn source_view(
+    workers: &Workers,
+    scene: &Scene<'_>,
+    round: &Round,
+    source: &SourceId,
+) -> SourceView {
+    let worker = workers.of(source);
+    let is_offline = worker.is_none_or(|(_, is_online)| !is_online);
     let info = scene
         .task
         .infos
@@ -179,10 +211,11 @@ fn source_view(scene: &Scene<'_>, round: &Round, source: &SourceId) -> SourceVie
         Some(o) if is_waiting && o.exec => SourceState::Executing,
         Some(_) if is_waiting => SourceState::Skipping,
         _ if is_waiting => SourceState::Reported,
+        _ if is_offline => SourceState::Offline,
         _ => SourceState::Awaited,
     };
     let revision = match state {
-        SourceState::Awaited => None,
+        SourceState::Awaited | SourceState::Offline => None,
         SourceState::Reported | SourceState::Mismatched => info.map(|reported| reported.revision),
         _ => answered.map(|answered| answered.revision),
     };
@@ -194,74 +227,7 @@ fn source_view(scene: &Scene<'_>, round: &Round, source: &SourceId) -> SourceVie
             .unwrap_or_default(),
         table: info.map(|reported| (reported.info.schema.clone(), reported.info.table.clone())),
         revision: revision.unwrap_or_default(),
+        worker: worker.map(|(worker, _)| worker.clone()),
+        is_offline,
     }
-}
-
-fn reasons(scene: &Scene<'_>, round: &Round) -> Vec<String> {
-    let mut reasons = Vec::new();
-    if !scene.task.is_running() {
-        reasons.push("The task has no subtask now, so nothing is executed or skipped.".to_owned());
-    }
-    reasons.extend(
-        round
-            .unsynced()
-            .map(|source| why_unsynced(scene.task, scene.id, round, source)),
-    );
-    for source in round
-        .rejected
-        .keys()
-        .filter(|source| !round.members.contains(*source))
-    {
-        reasons.push(mismatch(scene.task, source));
-    }
-    match round.phase {
-        Phase::Collecting => {}
-        Phase::OwnerExecuting => reasons.push(format!(
-            "Owner {} was told to execute and is not done.",
-            round.owner
-        )),
-        Phase::OthersSkipping => {
-            let waiting: Vec<&str> = round
-                .members
-                .difference(&round.done)
-                .map(SourceId::as_str)
-                .collect();
-            reasons.push(format!(
-                "Told to skip and not done: {}.",
-                waiting.join(", ")
-            ));
-        }
-        Phase::Resolved => {
-            reasons.push("All are done; the operations are being deleted.".to_owned())
-        }
-    }
-    if let Some(unlock) = &scene.lock.unlock {
-        let step = match unlock.step {
-            Step::Executing => format!("waits for {} to execute", unlock.order.owner),
-            Step::Skipping => "waits for the others to skip".to_owned(),
-            Step::Removing => "removes the records".to_owned(),
-            Step::GivingUp => "gives up".to_owned(),
-        };
-        reasons.push(format!("It is being unlocked by hand: {step}."));
-    }
-    reasons
-}
-
-fn why_unsynced(task: &Task, id: &str, round: &Round, source: &SourceId) -> String {
-    match task.infos.get(source) {
-        Some(_) if round.rejected.contains_key(source) => mismatch(task, source),
-        Some(reported) if reported.lock != id => {
-            format!("Source {source} waits for lock {} instead.", reported.lock)
-        }
-        _ => format!("Source {source} has not reported the statements."),
-    }
-}
-
-fn mismatch(task: &Task, source: &SourceId) -> String {
-    let ddls = task
-        .infos
-        .get(source)
-        .map(|reported| reported.info.ddls().join("; "))
-        .unwrap_or_default();
-    format!("Source {source} reports other statements: {ddls}")
 }

@@ -5,7 +5,9 @@ mod joining;
 mod odd;
 mod recovery;
 mod rounds;
+mod showing;
 mod stage;
+mod starting;
 mod unlocking;
 #[path = "../support/world.rs"]
 mod world;

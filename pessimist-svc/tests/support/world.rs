@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dm_keyspace::pessimism::{Info, InfoKey, Operation, OperationKey};
-use dm_keyspace::{LeaseId, SourceId, SubtaskKey, TaskName};
+use dm_keyspace::{LeaseId, SourceId, SubtaskKey, TaskName, TaskStartKey};
 use dm_replica::{Machine, Plan, Proposal, Subject};
 use dm_store::{Batch, Event, Guard, KeyValue, Revision, Snapshot};
 use pessimist_svc::machine::{Limits, Pessimist, UnlockOutcome, UnlockRefusal, UnlockRequest};
@@ -162,6 +162,19 @@ pub(crate) struct Leader {
     seen: usize,
 }
 
+/// Which part of a start or stop of a task a transaction is.
+#[derive(Clone, Copy)]
+pub(crate) enum Part<'a> {
+    /// All of it.
+    Only,
+    /// The first one, with the record that names all sources.
+    First(&'a [&'a str]),
+    /// One in between.
+    Next,
+    /// The last one: the record goes.
+    Last,
+}
+
 /// etcd, at most one leader, and what the leader has put.
 pub(crate) struct World {
     pub(crate) etcd: Etcd,
@@ -199,6 +212,18 @@ impl World {
     }
 
     pub(crate) fn set_sources(&mut self, task: &str, added: &[&str], removed: &[&str]) {
+        self.set_part_of_sources(task, added, removed, Part::Only);
+    }
+
+    /// One transaction of a start or stop of a task.
+    pub(crate) fn set_part_of_sources(
+        &mut self,
+        task: &str,
+        added: &[&str],
+        removed: &[&str],
+        part: Part<'_>,
+    ) {
+        let record = TaskStartKey { task: task.into() }.encode();
         let key = |source: &&str| {
             SubtaskKey {
                 source: (*source).into(),
@@ -206,12 +231,20 @@ impl World {
             }
             .encode()
         };
-        let puts = added
+        let mut puts: Vec<_> = added
             .iter()
             .map(|source| (key(source), b"name = \"t\"".to_vec()))
             .collect();
-        self.etcd
-            .write(puts, &removed.iter().map(key).collect::<Vec<_>>());
+        let mut deletes: Vec<_> = removed.iter().map(key).collect();
+        match part {
+            Part::Only | Part::Next => {}
+            Part::First(named) => {
+                let value = serde_json::json!({ "term": 1, "batch": 1, "sources": named });
+                puts.push((record, value.to_string().into_bytes()));
+            }
+            Part::Last => deletes.push(record),
+        }
+        self.etcd.write(puts, &deletes);
     }
 
     pub(crate) fn stop(&mut self) {
@@ -222,6 +255,7 @@ impl World {
     pub(crate) fn start(&mut self) {
         let mut machine = Pessimist::new(Limits {
             unlock_wait: UNLOCK_WAIT,
+            ..Limits::default()
         });
         machine.tick(self.now);
         let mut leader = Leader {
@@ -382,7 +416,7 @@ impl World {
 }
 
 impl Leader {
-    fn load(&mut self, etcd: &Etcd) {
+    pub(crate) fn load(&mut self, etcd: &Etcd) {
         self.machine.load(&Snapshot {
             revision: etcd.revision,
             entries: etcd.keys.values().cloned().collect(),

@@ -182,9 +182,8 @@ pub(crate) struct Expect {
     pub(crate) msg: Option<String>,
     pub(crate) show: Option<Vec<Value>>,
     pub(crate) errors: Option<Vec<u32>>,
-    /// Labels of a counter that only DM's own process has.
-    #[serde(rename = "metrics")]
-    pub(crate) _metrics: Option<Vec<String>>,
+    /// Labels of DM's error counter that have grown.
+    pub(crate) metrics: Option<Vec<String>>,
 }
 
 #[derive(Default, Deserialize)]

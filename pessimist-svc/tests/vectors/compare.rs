@@ -10,6 +10,9 @@ use crate::case::Expect;
 use crate::player::{Answer, Player};
 use crate::world::names;
 
+/// Types of errors that are counted here. The others are DM's troubles with etcd, which are tried again until they end.
+const COUNTED: [&str; 2] = ["InfoPut - SyncLockError", "InfoPut - HandleLockError"];
+
 impl Player<'_> {
     /// Compares what the step expects with what it gave.
     pub(crate) fn compare(&self, expect: &Expect, answer: &Answer) -> Result<(), String> {
@@ -41,6 +44,20 @@ impl Player<'_> {
                 "errors",
                 errors.iter().map(|code| json!(code)).collect(),
                 vec![json!(38016); usize::try_from(got).unwrap_or_default()],
+            )?;
+        }
+        if let Some(kinds) = &expect.metrics {
+            let now = self.host.errors();
+            let before = |kind: &String| self.errors_before.get(kind).copied().unwrap_or_default();
+            let grown = now.iter().filter(|(kind, now)| **now > before(kind));
+            equal(
+                "metrics",
+                kinds
+                    .iter()
+                    .filter(|kind| COUNTED.contains(&kind.as_str()))
+                    .map(|kind| json!(kind))
+                    .collect(),
+                grown.map(|(kind, _)| json!(kind)).collect(),
             )?;
         }
         if let Some(show) = &expect.show {

@@ -1,13 +1,21 @@
 //! What a case is played on: etcd, a coordinator that comes and goes, and workers that follow DM's protocol.
 
+use std::collections::BTreeMap;
+
 use dm_errors::DmError;
 use dm_keyspace::pessimism::{Info, Operation};
 use dm_keyspace::{SourceId, TaskName};
 use dm_store::Revision;
 use pessimist_svc::errors;
-use pessimist_svc::machine::{LockView, UnlockRequest};
+use pessimist_svc::machine::{LockView, Pessimist, UnlockRequest};
 
 use crate::world::{INFO_NOT_FOUND, UNLOCK_WAIT, World, info_key, operation_key};
+
+/// A call that only a leader can answer.
+pub(crate) enum Call {
+    Unlock(UnlockRequest),
+    RemoveMeta(TaskName),
+}
 
 /// How a call ended.
 pub(crate) struct Ended {
@@ -52,6 +60,8 @@ pub(crate) trait Host {
 
     fn locks(&self, task: &str, sources: &[SourceId]) -> Vec<LockView>;
     fn rejected(&self) -> u64;
+    /// Errors of all tasks by their type in `dm_master_shard_ddl_error`.
+    fn errors(&self) -> BTreeMap<String, u64>;
     fn is_running(&self, task: &TaskName) -> bool;
     fn begin_unlock(&mut self, task: &TaskName, request: &UnlockRequest)
     -> Result<Revision, Ended>;
@@ -62,6 +72,8 @@ pub(crate) trait Host {
         None
     }
     fn remove_meta(&mut self, task: &TaskName);
+    /// The code that a replica of this host answers to a call of the API while it does not lead.
+    fn call_without_lead(&mut self, call: &Call) -> u32;
 
     fn operation(&self, task: &str, source: &str) -> Option<Operation> {
         Operation::from_bytes(&self.value(&operation_key(task, source))?).ok()
@@ -162,6 +174,13 @@ impl Host for World {
             .map_or(0, |leader| leader.machine.counts().rejected_infos)
     }
 
+    fn errors(&self) -> BTreeMap<String, u64> {
+        self.leader
+            .as_ref()
+            .map(|leader| errors_by_type(&leader.machine))
+            .unwrap_or_default()
+    }
+
     fn is_running(&self, task: &TaskName) -> bool {
         self.machine().is_running(task)
     }
@@ -181,4 +200,17 @@ impl Host for World {
     fn remove_meta(&mut self, task: &TaskName) {
         World::remove_meta(self, task);
     }
+
+    fn call_without_lead(&mut self, _: &Call) -> u32 {
+        panic!("a machine does not know whether it leads");
+    }
+}
+
+/// Errors of all tasks of a machine, by type.
+pub(crate) fn errors_by_type(machine: &Pessimist) -> BTreeMap<String, u64> {
+    let mut errors = BTreeMap::new();
+    for (kind, number) in machine.errors().values().flat_map(|task| task.by_type()) {
+        *errors.entry(kind.to_owned()).or_default() += number;
+    }
+    errors
 }

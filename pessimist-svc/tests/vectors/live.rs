@@ -1,20 +1,25 @@
 //! The real loop, with a real connection to an etcd in memory, as a host of the vectors.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dm_keyspace::pessimism::{Operation, OperationKey};
-use dm_keyspace::{Member, Role, SourceId, TaskName};
+use dm_keyspace::{Eviction, EvictionKey, Member, Role, SourceId, TaskName};
+use dm_proto::pb;
+use dm_proto::pessimist::RemoveMetaRequest;
+use dm_proto::pessimist::pessimist_server::Pessimist as _;
 use dm_replica::{Handle, Plan, Replica, Settings, Status, WriteError};
 use dm_store::{KeyRange, Revision};
 use dm_testkit::memory::MemoryEtcd;
-use pessimist_svc::errors;
 use pessimist_svc::machine::{Limits, LockView, Pessimist, UnlockRefusal, UnlockRequest};
+use pessimist_svc::{Api, errors};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tonic::Request;
 
 use crate::etcd::{Etcd, LIMIT};
-use crate::host::{Ended, Host};
+use crate::host::{Call, Ended, Host, errors_by_type};
 
 /// How long an unlock waits here.
 const UNLOCK_WAIT: Duration = Duration::from_millis(400);
@@ -62,6 +67,27 @@ impl Live {
         }
     }
 
+    fn run(&mut self) {
+        self.starts += 1;
+        let member = Member::new(format!("p{}", self.starts), "127.0.0.1:1", "0");
+        let machine = Pessimist::new(Limits {
+            unlock_wait: UNLOCK_WAIT,
+            ..Limits::default()
+        });
+        let settings = Settings {
+            lease_ttl: Duration::from_secs(60),
+            ..Settings::new(Role::Pessimist, member)
+        };
+        let replica = Replica::new(settings, self.etcd.store.clone(), machine);
+        let (handle, stop) = (replica.handle(), CancellationToken::new());
+        let ended = self.runtime.spawn(replica.run(stop.clone()));
+        self.replica = Some(Running {
+            handle,
+            stop,
+            ended,
+        });
+    }
+
     fn running(&self) -> &Running {
         self.replica.as_ref().expect("somebody leads")
     }
@@ -104,23 +130,7 @@ impl Host for Live {
     }
 
     fn start(&mut self) {
-        self.starts += 1;
-        let member = Member::new(format!("p{}", self.starts), "127.0.0.1:1", "0");
-        let machine = Pessimist::new(Limits {
-            unlock_wait: UNLOCK_WAIT,
-        });
-        let settings = Settings {
-            lease_ttl: Duration::from_secs(60),
-            ..Settings::new(Role::Pessimist, member)
-        };
-        let replica = Replica::new(settings, self.etcd.store.clone(), machine);
-        let (handle, stop) = (replica.handle(), CancellationToken::new());
-        let ended = self.runtime.spawn(replica.run(stop.clone()));
-        self.replica = Some(Running {
-            handle,
-            stop,
-            ended,
-        });
+        self.run();
         self.wait("it leads", |status| status.leads.is_some());
     }
 
@@ -207,6 +217,12 @@ impl Host for Live {
             .map_or(0, |_| self.read(|machine| machine.counts().rejected_infos))
     }
 
+    fn errors(&self) -> BTreeMap<String, u64> {
+        let running = self.replica.as_ref();
+        let errors = running.map(|_| self.read(errors_by_type));
+        errors.unwrap_or_default()
+    }
+
     fn is_running(&self, task: &TaskName) -> bool {
         let task = task.clone();
         self.read(move |machine| machine.is_running(&task))
@@ -247,6 +263,57 @@ impl Host for Live {
         );
         self.runtime.block_on(removed).expect("etcd takes it");
     }
+
+    /// One that is kept from leading, and has seen everything.
+    fn call_without_lead(&mut self, call: &Call) -> u32 {
+        let key = EvictionKey {
+            role: Role::Pessimist,
+            name: format!("p{}", self.starts + 1).into(),
+        }
+        .encode();
+        let name = format!("p{}", self.starts + 1);
+        let eviction = Eviction::new(name.as_str()).to_bytes();
+        Host::write(self, vec![(key.clone(), eviction)], &[]);
+        self.run();
+        self.wait("it has seen all", |status| status.applied > Revision::ZERO);
+        let limits = pessimist_svc::settings::Limits {
+            unlock_wait: UNLOCK_WAIT,
+            unlock_call_wait: UNLOCK_WAIT,
+        };
+        let api = Api::new(
+            self.running().handle.clone(),
+            limits,
+            CancellationToken::new(),
+        );
+        let status = self.runtime.block_on(async {
+            match call {
+                Call::Unlock(request) => {
+                    let request = pb::UnlockDdlLockRequest {
+                        id: request.id.clone(),
+                        ..Default::default()
+                    };
+                    api.unlock_ddl_lock(Request::new(request)).await.err()
+                }
+                Call::RemoveMeta(task) => {
+                    let task = task.to_string();
+                    let request = Request::new(RemoveMetaRequest { task });
+                    api.remove_meta(request).await.err()
+                }
+            }
+        });
+        Host::stop(self);
+        Host::write(self, Vec::new(), &[key]);
+        code_in(status.expect("it is refused").message())
+    }
+}
+
+/// DM's code in a text.
+fn code_in(text: &str) -> u32 {
+    let code = text
+        .strip_prefix("[code=")
+        .and_then(|rest| rest.split_once(':'));
+    let code = code.and_then(|(code, _)| code.parse().ok());
+    code.unwrap_or_else(|| panic!("no code in {text}"))
 }
 
 impl Drop for Live {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::case::{Case, Ddls, Defaults, Remembered, Step, When};
 use crate::compare::sorted;
-use crate::host::{Ended, Host};
+use crate::host::{Call, Ended, Host};
 use crate::world::{info_key, names, operation_key};
 
 /// Stands for a failure that has a text and no code.
@@ -35,6 +35,7 @@ pub(crate) struct Player<'a> {
     default: &'a Defaults,
     tasks: BTreeMap<String, Vec<String>>,
     pub(crate) rejected_before: u64,
+    pub(crate) errors_before: BTreeMap<String, u64>,
 }
 
 /// Plays a case.
@@ -55,6 +56,7 @@ pub(crate) fn play(case: &Case, aliases: &Aliases, host: &mut dyn Host) -> Resul
         default: &case.default,
         tasks: case.tasks.clone(),
         rejected_before: 0,
+        errors_before: BTreeMap::new(),
     };
     for (task, sources) in &case.tasks {
         player.set_sources(task, sources, &[]);
@@ -67,6 +69,7 @@ pub(crate) fn play(case: &Case, aliases: &Aliases, host: &mut dyn Host) -> Resul
     for (number, step) in case.steps.iter().enumerate() {
         player.host.take_put();
         player.rejected_before = player.host.rejected();
+        player.errors_before = player.host.errors();
         let answer = player.event(step);
         player.host.quiet();
         player.put = player.host.take_put();
@@ -162,7 +165,7 @@ impl Player<'_> {
             "unlock" => answer.error = Some(self.unlock(step).code),
             "rpc_unlock" => self.rpc_unlock(step, answer),
             "remove_meta" if !self.host.leads() => {
-                answer.error = Some(errors::not_started().code().number())
+                answer.error = Some(self.host.call_without_lead(&Call::RemoveMeta(task.into())));
             }
             "remove_meta" => {
                 self.host.remove_meta(&task.into());
@@ -177,6 +180,7 @@ impl Player<'_> {
     fn start(&mut self) {
         self.host.start();
         self.rejected_before = 0;
+        self.errors_before.clear();
     }
 
     fn ddls(&self, ddls: Option<&Ddls>) -> Vec<String> {
@@ -212,10 +216,14 @@ impl Player<'_> {
     }
 
     fn unlock(&mut self, step: &Step) -> Ended {
-        if !self.host.leads() {
-            return errors::not_started().into();
-        }
         let request = unlock_request(step);
+        if !self.host.leads() {
+            let (code, msg) = (
+                self.host.call_without_lead(&Call::Unlock(request)),
+                String::new(),
+            );
+            return Ended { code, msg };
+        }
         let id = request.id.clone();
         let task: TaskName = task_of_lock_id(&id).into();
         let since = match self.host.begin_unlock(&task, &request) {

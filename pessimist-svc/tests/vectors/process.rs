@@ -1,6 +1,7 @@
 //! The process as it is installed, with an etcd as it is installed, as a host of the vectors: seen through its gRPC
 //! methods, its `/status` and its log, and through the keys that it writes.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use dm_proto::pessimist::{LockDetail, RemoveMetaRequest, SourceState};
 use dm_store::{KeyRange, Revision};
 use dm_testkit::etcd::RealEtcd;
 use dm_testkit::process::{Process, Spec};
-use dm_testkit::proxy::TcpProxy;
+use dm_testkit::proxy::{Direction, TcpProxy};
 use dm_testkit::scratch::scratch_dir;
 use dm_testkit::{free_port, wait_for};
 use pessimist_svc::machine::{LockView, Phase, UnlockRequest};
@@ -27,7 +28,7 @@ use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::etcd::{Etcd, LIMIT};
-use crate::host::{Ended, Host};
+use crate::host::{Call, Ended, Host};
 use crate::player::NO_CODE;
 
 /// How long an unlock waits here.
@@ -52,6 +53,8 @@ pub(crate) struct Outside {
     etcd: Etcd,
     proxy: TcpProxy,
     _server: RealEtcd,
+    /// Nothing that the process sends to etcd arrives.
+    is_cut_off: bool,
     folder: TempDir,
     port: u16,
     runtime: Runtime,
@@ -71,6 +74,7 @@ impl Outside {
             etcd: Etcd::connect(&runtime, server.endpoint()),
             proxy,
             _server: server,
+            is_cut_off: false,
             folder: scratch_dir("pessimist").expect("a folder"),
             port: free_port().expect("a port"),
             runtime,
@@ -211,8 +215,13 @@ impl Host for Outside {
         self.wait("it has loaded anew", |page| loads(page) > before);
     }
 
-    fn fail_deletes(&mut self, _: bool) {
-        panic!("this etcd cannot refuse deletions only");
+    /// What the process writes from now on does not arrive. It does when an unlock asks for it next: a fault that ended before
+    /// would be over before anybody could look.
+    fn fail_deletes(&mut self, on: bool) {
+        if on {
+            self.proxy.black_hole(Direction::ToTarget);
+            self.is_cut_off = true;
+        }
     }
 
     fn leads(&self) -> bool {
@@ -222,11 +231,13 @@ impl Host for Outside {
     fn quiet(&mut self) {
         loop {
             let present = self.etcd.revision(&self.runtime);
+            // What does not arrive stays under way.
+            let is_cut_off = self.is_cut_off;
             let is_idle = |page: &Value| {
                 page["leads"] == true
                     && page["applied"].as_i64() >= Some(present.0)
-                    && page["loop"]["wanted"] == 0
-                    && page["loop"]["in-flight"] == 0
+                    && (is_cut_off || page["loop"]["wanted"] == 0)
+                    && (is_cut_off || page["loop"]["in-flight"] == 0)
             };
             if self.running.is_some() {
                 self.wait("it comes to rest", is_idle);
@@ -266,6 +277,21 @@ impl Host for Outside {
         log.matches(MISMATCH).count() as u64
     }
 
+    /// As `/metrics` shows them, once it shows what the log says.
+    fn errors(&self) -> BTreeMap<String, u64> {
+        if self.running.is_none() {
+            return BTreeMap::new();
+        }
+        let rejected = self.rejected();
+        let look = || async {
+            let errors = errors(&get(self.port, "/metrics").await?);
+            let shown = errors.get("InfoPut - SyncLockError").copied();
+            (shown.unwrap_or_default() == rejected).then_some(errors)
+        };
+        let waited = self.runtime.block_on(wait_for(LIMIT, "its errors", look));
+        waited.expect("figures show what the log says")
+    }
+
     fn is_running(&self, task: &TaskName) -> bool {
         let subtasks = self.runtime.block_on(
             self.etcd
@@ -280,6 +306,9 @@ impl Host for Outside {
 
     fn begin_unlock(&mut self, _: &TaskName, request: &UnlockRequest) -> Result<Revision, Ended> {
         let (mut client, request) = (self.client(), Self::request(request));
+        if std::mem::take(&mut self.is_cut_off) {
+            self.proxy.heal();
+        }
         let call = async move {
             let answer = client.unlock_ddl_lock(request).await;
             answer.map(tonic::Response::into_inner)
@@ -297,6 +326,10 @@ impl Host for Outside {
         let (mut client, request) = (self.client(), Self::request(request));
         let answer = self.runtime.block_on(client.unlock_ddl_lock(request));
         Some(ended(answer.map(tonic::Response::into_inner)))
+    }
+
+    fn call_without_lead(&mut self, _: &Call) -> u32 {
+        panic!("a process without a leader answers before its own API is asked");
     }
 
     fn remove_meta(&mut self, task: &TaskName) {
@@ -352,12 +385,34 @@ fn view((lock, detail): (pb::DdlLock, LockDetail)) -> LockView {
 
 /// The `state` of `/status`; none when there is no answer.
 async fn page(port: u16) -> Option<Value> {
+    let mut page: Value = serde_json::from_str(&get(port, "/status").await?).ok()?;
+    Some(page["state"].take())
+}
+
+async fn get(port: u16, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
-    let request = "GET /status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.ok()?;
     let (_, body) = answer.split_once("\r\n\r\n")?;
-    let mut page: Value = serde_json::from_str(body).ok()?;
-    Some(page["state"].take())
+    Some(body.to_owned())
+}
+
+/// The counters of `dm_master_shard_ddl_error`, of all tasks together.
+fn errors(figures: &str) -> BTreeMap<String, u64> {
+    let mut errors = BTreeMap::new();
+    let lines = figures.lines();
+    for line in lines.filter(|line| line.starts_with("dm_master_shard_ddl_error{")) {
+        let kind = line
+            .split_once("type=\"")
+            .and_then(|(_, rest)| rest.split_once('"'));
+        let number: Option<u64> = line
+            .rsplit_once(' ')
+            .and_then(|(_, number)| number.parse().ok());
+        if let Some(((kind, _), number)) = kind.zip(number) {
+            *errors.entry(kind.to_owned()).or_default() += number;
+        }
+    }
+    errors
 }
