@@ -202,6 +202,9 @@ pub struct ShardDdlLock {
     /// None or one: the task, or its configuration file.
     #[arg(hide = true)]
     pub args: Vec<String>,
+    /// Shows with each lock how far it is, what each source is at, and why it waits
+    #[arg(long)]
+    pub detail: bool,
     /// Shows the locks when there is none.
     #[command(subcommand)]
     pub action: Option<LockAction>,
@@ -220,6 +223,9 @@ pub struct ShowLocks {
     /// None or one: the task, or its configuration file.
     #[arg(hide = true)]
     pub args: Vec<String>,
+    /// As with `shard-ddl-lock`
+    #[arg(long)]
+    pub detail: bool,
 }
 
 /// `shard-ddl-lock unlock` and `unlock-ddl-lock`

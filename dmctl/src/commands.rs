@@ -76,7 +76,7 @@ impl Job<'_> {
             Command::QueryStatus(query) => status::query(&mut self, query).await,
             Command::OperateSource(operate) => source::operate(&mut self, operate).await,
             Command::ShardDdlLock(lock) => match &lock.action {
-                None => lock::show(&mut self, &path, &lock.args).await,
+                None => lock::show(&mut self, &path, &lock.args, lock.detail).await,
                 Some(LockAction::Unlock(_)) if !lock.args.is_empty() => {
                     Err(wrong_arguments(&path, SEE_OUTPUT))
                 }
@@ -84,7 +84,9 @@ impl Job<'_> {
                     lock::unlock(&mut self, &["shard-ddl-lock", "unlock"], unlock).await
                 }
             },
-            Command::ShowDdlLocks(show) => lock::show(&mut self, &path, &show.args).await,
+            Command::ShowDdlLocks(show) => {
+                lock::show(&mut self, &path, &show.args, show.detail).await
+            }
             Command::UnlockDdlLock(unlock) => lock::unlock(&mut self, &path, unlock).await,
             Command::ListMember(list) => member::list(&mut self, list).await,
             Command::OperateLeader(operate) => {

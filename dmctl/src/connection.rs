@@ -17,7 +17,7 @@ use crate::settings::invalid_tls;
 const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
 const TCP_KEEPALIVE: Duration = Duration::from_secs(10);
 /// DM raises its limit to the size that an error names; without pages, the answer has to come as a whole anyway.
-const LARGEST_ANSWER: usize = i32::MAX as usize;
+pub(crate) const LARGEST_ANSWER: usize = i32::MAX as usize;
 
 /// An open connection whose calls carry the trace context.
 pub type Channel = TraceOut<tonic::transport::Channel>;

@@ -1,6 +1,6 @@
 //! list-member, operate-leader, transfer-leader, shard-ddl-lock.
 
-use dm_proto::{election, member, pb};
+use dm_proto::{election, member, pb, pessimist};
 use pb::members::Member;
 use prost::Message;
 use tonic::Status;
@@ -257,6 +257,34 @@ async fn locks_are_shown_for_a_task_or_for_all() {
     master.run(&["shard-ddl-lock"]).await;
     let sent: pb::ShowDdlLocksRequest = master.calls().last().unwrap().message();
     assert_eq!(sent, pb::ShowDdlLocksRequest::default());
+}
+
+#[tokio::test]
+async fn details_of_locks_are_shown_when_they_are_asked_for() {
+    let master = Master::start().await;
+    let detail = pessimist::LockDetail {
+        id: "t-`db`.`tbl`".to_owned(),
+        phase: pessimist::Phase::Collecting.into(),
+        reasons: vec!["Source s2 has not reported the statements.".to_owned()],
+        ..Default::default()
+    };
+    let shown = election::ShowDdlLocksResponse {
+        result: true,
+        pessimistic: vec![detail],
+        ..Default::default()
+    };
+    master.answers("ShowDDLLocks", &shown);
+    for (args, has_details) in [
+        (&["shard-ddl-lock", "--detail"] as &[&str], true),
+        (&["show-ddl-locks", "t", "--detail"], true),
+        (&["shard-ddl-lock"], false),
+    ] {
+        let ended = master.run(args).await;
+        let said = ["PHASE_COLLECTING", "Source s2 has not reported"];
+        let is_said = |text: &&str| ended.out.contains(*text);
+        let said = said.iter().filter(|text| is_said(text)).count();
+        assert_eq!(said, if has_details { 2 } else { 0 }, "{}", ended.out);
+    }
 }
 
 #[tokio::test]
