@@ -1,5 +1,6 @@
-//! `pb.Worker`: what a master asks of a worker. Nothing here changes anything: orders come through etcd.
+//! `pb.Worker`: what a master asks of a worker. Nothing here changes anything, but for what is ordered for single statements: all else comes through etcd.
 
+mod exceptions;
 mod status;
 
 use std::time::Duration;
@@ -249,14 +250,23 @@ impl Worker for Api {
         &self,
         request: Request<pb::HandleWorkerErrorRequest>,
     ) -> Answer<pb::CommonWorkerResponse> {
-        let error = match self.find(&request.get_ref().task) {
-            Err(error) => error,
-            Ok(_) => unsupported(
-                "handling single events",
-                "Remove the reason of the error and resume the task, or leave the statement out with a filter on its text.",
-            ),
+        let request = request.into_inner();
+        let view = match self.find(&request.task) {
+            Ok(view) => view,
+            Err(error) => return Ok(Response::new(self.refused(&error))),
         };
-        Ok(Response::new(self.refused(&error)))
+        let source = self.cast.now().source.map(|(id, _)| id.to_string());
+        let handled = exceptions::handle(&view, &source.unwrap_or_default(), &request).await;
+        let answer = match handled {
+            Ok(msg) => pb::CommonWorkerResponse {
+                result: true,
+                msg,
+                worker: self.name.clone(),
+                ..pb::CommonWorkerResponse::default()
+            },
+            Err(error) => self.refused(&error.to_dm()),
+        };
+        Ok(Response::new(answer))
     }
 
     async fn get_worker_cfg(

@@ -9,6 +9,7 @@
 //! | [`sync`] | replication of the binlog |
 //! | [`shard`] | shard DDL: the tables of this source (pure), and the other sources (etcd) |
 //! | [`binlog`] | events and row images from bytes (pure), and the stream they come from |
+//! | [`exceptions`] | what a user has ordered for single statements |
 //! | [`upstream`], [`downstream`] | the two databases |
 //! | [`api`], [`cast`], [`status`], `metrics` | what is told about all that |
 //!
@@ -20,6 +21,7 @@ pub mod binlog;
 pub mod cast;
 pub mod downstream;
 pub mod error;
+pub mod exceptions;
 pub mod join;
 pub mod load;
 mod metrics;

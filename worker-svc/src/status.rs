@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use crate::binlog::position::Location;
+use crate::binlog::position::{Location, Position};
 
 /// Which part of a subtask is at work.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -62,6 +62,8 @@ pub struct Figures {
     pub lock: String,
     /// Open shard DDLs.
     pub groups: Vec<OpenGroup>,
+    /// Where the event begins that the last run has failed at, and whether it is a statement.
+    pub failed: Option<(Position, bool)>,
     /// Tables whose rows nothing tells apart.
     pub keyless: Vec<String>,
 }

@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result, process_error};
+use crate::exceptions::Exceptions;
 use crate::permit::Permit;
 use crate::shard::coordinator::Coordinator;
 use crate::status::Board;
@@ -81,6 +82,9 @@ pub struct View {
     pub task: TaskName,
     /// Figures of the units.
     pub board: Board,
+    /// What a user has ordered for single statements.
+    pub exceptions: Exceptions,
+    requests: mpsc::WeakSender<Request>,
     told: Arc<Mutex<Told>>,
 }
 
@@ -88,6 +92,15 @@ impl View {
     /// A copy of what is known.
     pub fn told(&self) -> Told {
         self.lock().clone()
+    }
+
+    /// Asks for a run with the same configuration, as a resume does.
+    pub async fn resume(&self) {
+        let config = self.told().config;
+        if let Some(requests) = self.requests.upgrade() {
+            // A subtask that has ended needs none.
+            let _ = requests.send(Request::Resume(Box::new(Ok(config)))).await;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Told> {
@@ -139,6 +152,8 @@ impl Subtask {
         let view = View {
             task,
             board: Board::default(),
+            exceptions: Exceptions::default(),
+            requests: requests.downgrade(),
             told: Arc::new(Mutex::new(told)),
         };
         let driver = Driver {

@@ -3,6 +3,7 @@
 pub mod attempt;
 pub mod ddl;
 pub mod engine;
+mod exceptional;
 pub mod online;
 pub mod progress;
 pub mod replay;

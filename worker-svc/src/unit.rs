@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::downstream::meta::Records;
 use crate::error::{Error, Result};
+use crate::exceptions::Exceptions;
 use crate::permit::Permit;
 use crate::rules::Rules;
 use crate::shard::coordinator::Coordinator;
@@ -44,6 +45,8 @@ pub struct Context {
     pub cancel: CancellationToken,
     /// The way to the other sources.
     pub coordinator: Coordinator,
+    /// What a user has ordered for single statements.
+    pub exceptions: Exceptions,
     /// Whoever watches the steps of a DDL.
     pub steps: Steps,
 }

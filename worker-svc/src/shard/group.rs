@@ -214,6 +214,11 @@ impl Group {
         self.items.first()?.met.values().map(|m| &m.start).min()
     }
 
+    /// Where the first open DDL begins for the table that has met it last: the event that completes it.
+    pub fn last_start(&self) -> Option<&Position> {
+        self.items.first()?.met.values().map(|m| &m.start).max()
+    }
+
     /// The first DDL is behind the group.
     pub fn resolved(&mut self) {
         if !self.items.is_empty() {

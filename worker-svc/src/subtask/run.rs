@@ -46,6 +46,7 @@ pub fn context(
         bound_revision,
         store,
         board: view.board.clone(),
+        exceptions: view.exceptions.clone(),
         permit,
         cancel,
         coordinator,

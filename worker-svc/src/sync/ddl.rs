@@ -7,6 +7,7 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
 use super::engine::Engine;
+use super::exceptional::Left;
 use super::online;
 use super::progress::Decision;
 use crate::binlog::event::Query;
@@ -61,17 +62,21 @@ impl Engine {
         timestamp: u32,
     ) -> Result<()> {
         let options = Options::from_sql_mode(query.sql_mode.unwrap_or(0));
-        let statement = match dm_schema::read(&query.text, &options) {
-            Ok(statement) => statement,
+        let read = || match dm_schema::read(&query.text, &options) {
+            Ok(statement) => Ok(statement),
             Err(error) if self.is_elsewhere(&query) => {
                 tracing::debug!(%error, schema = query.schema, "unreadable statement of a schema that takes no part");
-                Statement::Ignored
+                Ok(Statement::Ignored)
             }
             Err(error) => {
                 let text = format!("{error}, in: {}", shown(&query.text));
                 let error = DmError::new(Code::SYNCER_PARSE_DDL, &[&text]);
-                return Err(error.cause(format!("binlog {start}")).into());
+                Err(error.cause(format!("binlog {start}")).into())
             }
+        };
+        let statement = match self.ordered(&query, &start, read)? {
+            Left::Statement(statement) => statement,
+            Left::Skipped => return self.skip(&query, end).await,
         };
         let place = Place {
             start,
@@ -156,7 +161,7 @@ impl Engine {
     }
 
     /// The statement under downstream names; nothing when an event filter stops it, or nothing is to do.
-    fn routed(&self, ddl: &Ddl) -> Result<Option<String>> {
+    pub(super) fn routed(&self, ddl: &Ddl) -> Result<Option<String>> {
         let table = ddl.table().map(TableName::from).unwrap_or_else(|| {
             let (Action::CreateDatabase(schema) | Action::DropDatabase(schema)) = &ddl.action
             else {

@@ -125,9 +125,28 @@ impl Engine {
                     return Err(Error::Cancelled);
                 }
                 () = &mut ended => return Err(Error::LeaseEnded),
-                next = self.reader.next() => self.handle(next?).await?,
+                next = self.reader.next() => self.meet_event(next?).await?,
                 () = tokio::time::sleep(IDLE), if idle => self.flush().await?,
             }
+        }
+    }
+
+    /// Notes where it was, if it fails.
+    async fn meet_event(&mut self, located: Located) -> Result<()> {
+        let is_statement = matches!(located.event, Event::Query(_));
+        let start = located.start.clone();
+        let done = self.handle(located).await;
+        self.note_failure(&done, &start, is_statement);
+        done
+    }
+
+    /// For whoever wants to order something else for this place.
+    pub(super) fn note_failure<T>(&self, done: &Result<T>, at: &Position, is_statement: bool) {
+        if let Err(error) = done
+            && !matches!(error, Error::Cancelled | Error::LeaseEnded)
+        {
+            let failed = Some((at.clone(), is_statement));
+            self.unit.board.update(|f| f.failed = failed);
         }
     }
 
@@ -232,6 +251,7 @@ impl Engine {
         all.push(records.put(Kind::Progress, "", &self.progress));
         all.push(records.put_global(&self.progress.pinned()));
         self.writer.commit(all).await?;
+        self.unit.exceptions.passed(&self.progress.main.position);
         self.structures.written();
         self.dirty = false;
         self.flushed = Instant::now();

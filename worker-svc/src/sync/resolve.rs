@@ -88,8 +88,13 @@ impl Engine {
         self.unit.steps.reach(Step::Ordered).await;
         let text = String::from_utf8_lossy(&operation.to_bytes()).into_owned();
         let parent = operation.traceparent.clone();
+        let place = self
+            .group(target)?
+            .last_start()
+            .cloned()
+            .unwrap_or_default();
         let execution = Execution {
-            sqls: item.ddls,
+            sqls: self.instead(&place, item.ddls)?,
             session: item.session,
         };
         if operation.exec {
@@ -99,7 +104,9 @@ impl Engine {
             self.flush().await?;
             self.unit.steps.reach(Step::Executing).await;
             let span = dm_trace::span_under!(parent.as_deref(), "execute_shard_ddl", dm.lock = %lock, dm.source = %self.unit.source, dm.worker = %self.unit.worker);
-            self.execute(execution).instrument(span).await?;
+            let executed = self.execute(execution).instrument(span).await;
+            self.note_failure(&executed, &place, true);
+            executed?;
         } else {
             let span = dm_trace::span_under!(parent.as_deref(), "skip_shard_ddl", dm.lock = %lock, dm.source = %self.unit.source, dm.worker = %self.unit.worker);
             span.in_scope(|| {

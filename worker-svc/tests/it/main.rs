@@ -6,6 +6,7 @@
 )]
 
 mod ddl;
+mod exceptions;
 mod harness;
 mod life;
 mod load;
