@@ -282,3 +282,62 @@ async fn a_rename_out_of_the_task_is_an_error_that_names_it() {
     assert!(error.message.contains("RENAME TABLE"), "{error:?}");
     worker.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn online_changes_of_the_shards_are_one_ddl_of_their_group() {
+    let (site, worker) = begin().await;
+    worker.stop().await;
+    let mut config = site.subtask("all", true);
+    config.online_ddl = true;
+    site.order(&config, Stage::Running).await;
+    let worker = site.worker("w1");
+    let change = |table: &str, copy: &str, trash: &str| {
+        format!(
+            "CREATE TABLE {copy} LIKE {table}; ALTER TABLE {copy} ADD COLUMN c INT DEFAULT 7; INSERT INTO {copy} (id, v) SELECT id, v FROM {table}; \
+             RENAME TABLE {table} TO {trash}, {copy} TO {table}; DROP TABLE {trash}; UPDATE {table} SET c = 8; "
+        )
+    };
+    let (gh_ost, pt) = (
+        change("t1", "_t1_gho", "_t1_del"),
+        change("t2", "_t2_new", "_t2_old"),
+    );
+    site.up
+        .exec(&format!(
+            "USE shop; {gh_ost} INSERT INTO t2 VALUES (4, 4); {pt}"
+        ))
+        .await
+        .unwrap();
+    let info = site.resolve(true).await;
+    assert_eq!(
+        info.ddls(),
+        ["ALTER TABLE `merged`.`t` ADD COLUMN `c` INT DEFAULT 7"]
+    );
+    site.same_as(MERGED, "merged.t").await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_is_paused_while_it_waits_reports_again_when_it_is_resumed() {
+    let (site, worker) = begin().await;
+    site.up
+        .exec("USE shop; ALTER TABLE t1 ADD COLUMN c INT; ALTER TABLE t2 ADD COLUMN c INT; INSERT INTO t2 VALUES (5, 5, 5)")
+        .await
+        .unwrap();
+    let info = site.await_info().await;
+    let config = site.subtask("all", true);
+    site.order(&config, Stage::Paused).await;
+    worker.await_stage(pb::Stage::Paused).await;
+    // The order comes while nobody waits for it.
+    site.answer(&info, true).await;
+    site.order(&config, Stage::Running).await;
+    dm_testkit::wait_until(crate::harness::LIMIT, "the info is put again", || async {
+        let kv = site.store.get(info.key().encode()).await.unwrap();
+        kv.is_some_and(|kv| kv.version > 1)
+    })
+    .await
+    .unwrap();
+    site.answer(&info, true).await;
+    site.await_done().await;
+    site.same_as(MERGED, "merged.t").await;
+    worker.stop().await;
+}
