@@ -56,7 +56,7 @@ impl Live {
         let memory = runtime
             .block_on(MemoryEtcd::start())
             .expect("an etcd in memory");
-        let etcd = Etcd::connect(&runtime, memory.endpoint());
+        let etcd = Etcd::connect(&runtime, memory.endpoint(), OperationKey::PREFIX);
         Self {
             runtime,
             memory,
@@ -126,7 +126,8 @@ impl Host for Live {
     }
 
     fn values(&self, prefix: &str) -> Vec<Vec<u8>> {
-        self.etcd.values(&self.runtime, prefix)
+        let entries = self.etcd.entries(&self.runtime, prefix).into_iter();
+        entries.map(|(_, value)| value).collect()
     }
 
     fn start(&mut self) {
@@ -203,7 +204,9 @@ impl Host for Live {
     }
 
     fn take_put(&mut self) -> Vec<Operation> {
-        self.etcd.take_put()
+        let put = self.etcd.take_put().into_iter();
+        put.filter_map(|value| Operation::from_bytes(&value).ok())
+            .collect()
     }
 
     fn locks(&self, task: &str, sources: &[SourceId]) -> Vec<LockView> {

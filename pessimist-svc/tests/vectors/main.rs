@@ -4,6 +4,7 @@
 
 mod case;
 mod compare;
+#[path = "../../../tests/kit/shared/etcd.rs"]
 mod etcd;
 mod host;
 mod live;

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::time::Duration;
 
-use dm_keyspace::pessimism::Operation;
+use dm_keyspace::pessimism::{Operation, OperationKey};
 use dm_keyspace::{SourceId, SubtaskKey, TaskName};
 use dm_proto::pb;
 use dm_proto::pessimist::pessimist_client::PessimistClient;
@@ -20,14 +20,12 @@ use dm_testkit::{free_port, wait_for};
 use pessimist_svc::machine::{LockView, Phase, UnlockRequest};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::etcd::{Etcd, LIMIT};
+use crate::etcd::{Etcd, LIMIT, get, is_idle, leads_at, page};
 use crate::host::{Call, Ended, Host};
 use crate::player::NO_CODE;
 
@@ -71,7 +69,7 @@ impl Outside {
         Self {
             running: None,
             call: None,
-            etcd: Etcd::connect(&runtime, server.endpoint()),
+            etcd: Etcd::connect(&runtime, server.endpoint(), OperationKey::PREFIX),
             proxy,
             _server: server,
             is_cut_off: false,
@@ -149,7 +147,8 @@ impl Host for Outside {
     }
 
     fn values(&self, prefix: &str) -> Vec<Vec<u8>> {
-        self.etcd.values(&self.runtime, prefix)
+        let entries = self.etcd.entries(&self.runtime, prefix).into_iter();
+        entries.map(|(_, value)| value).collect()
     }
 
     fn start(&mut self) {
@@ -187,17 +186,7 @@ impl Host for Outside {
             return;
         };
         running.process.kill9().expect("it can be killed");
-        let present = self
-            .runtime
-            .block_on(self.etcd.store.snapshot(&KeyRange::dm()))
-            .expect("etcd answers");
-        let mut leases: Vec<_> = present.entries.iter().map(|kv| kv.lease).collect();
-        leases.sort();
-        leases.dedup();
-        for lease in leases.into_iter().filter(|lease| lease.0 != 0) {
-            let revoked = self.runtime.block_on(self.etcd.store.revoke(lease));
-            revoked.expect("etcd ends the lease");
-        }
+        self.etcd.end_leases(&self.runtime);
     }
 
     fn lose_watch(&mut self) {
@@ -233,12 +222,8 @@ impl Host for Outside {
             let present = self.etcd.revision(&self.runtime);
             // What does not arrive stays under way.
             let is_cut_off = self.is_cut_off;
-            let is_idle = |page: &Value| {
-                page["leads"] == true
-                    && page["applied"].as_i64() >= Some(present.0)
-                    && (is_cut_off || page["loop"]["wanted"] == 0)
-                    && (is_cut_off || page["loop"]["in-flight"] == 0)
-            };
+            let is_idle =
+                |page: &Value| is_idle(page, present) || is_cut_off && leads_at(page, present);
             if self.running.is_some() {
                 self.wait("it comes to rest", is_idle);
                 // A read goes through the loop: what it has decided by now shows in its status afterwards.
@@ -259,7 +244,9 @@ impl Host for Outside {
     }
 
     fn take_put(&mut self) -> Vec<Operation> {
-        self.etcd.take_put()
+        let put = self.etcd.take_put().into_iter();
+        put.filter_map(|value| Operation::from_bytes(&value).ok())
+            .collect()
     }
 
     fn locks(&self, task: &str, sources: &[SourceId]) -> Vec<LockView> {
@@ -381,22 +368,6 @@ fn view((lock, detail): (pb::DdlLock, LockDetail)) -> LockView {
         age: Duration::from_millis(detail.age_ms),
         id: lock.id,
     }
-}
-
-/// The `state` of `/status`; none when there is no answer.
-async fn page(port: u16) -> Option<Value> {
-    let mut page: Value = serde_json::from_str(&get(port, "/status").await?).ok()?;
-    Some(page["state"].take())
-}
-
-async fn get(port: u16, path: &str) -> Option<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.ok()?;
-    let (_, body) = answer.split_once("\r\n\r\n")?;
-    Some(body.to_owned())
 }
 
 /// The counters of `dm_master_shard_ddl_error`, of all tasks together.
