@@ -22,6 +22,7 @@ use dm_store::Revision;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
 use crate::errors;
@@ -29,6 +30,33 @@ use crate::machine::{LockView, Optimist, TableId, UnlockRefusal, UnlockRequest};
 
 /// The answer when no lock is to be shown.
 const NO_LOCK: &str = "no DDL lock exists";
+
+/// Request metadata of who wants DM's own rows only.
+pub const WITHOUT_DETAILS: &str = "dm-without-details";
+
+/// How locks are asked for.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    is_stale: bool,
+    details: bool,
+}
+
+impl Asked {
+    fn by(metadata: &MetadataMap) -> Self {
+        let is_set = |name| metadata.get(name).is_some_and(|value| value == "true");
+        Self {
+            is_stale: is_set(STALE_READ),
+            details: !is_set(WITHOUT_DETAILS),
+        }
+    }
+}
+
+/// What there is to show.
+struct Seen {
+    locks: Vec<LockView>,
+    faults: Vec<(String, String)>,
+    at: Revision,
+}
 
 /// The gRPC methods of one replica.
 #[derive(Clone, Debug)]
@@ -44,19 +72,32 @@ impl Api {
         Self { handle, stopping }
     }
 
-    async fn locks(
+    /// What is shown of the locks of a task, and the records that nothing can be made of.
+    async fn look(
         &self,
         task: String,
         sources: Vec<SourceId>,
-        is_stale: bool,
-    ) -> Result<(Vec<LockView>, Revision), Status> {
-        let look = move |m: &Optimist, at: Revision| (m.locks(&task, &sources), at);
-        let locks = if is_stale {
+        asked: Asked,
+    ) -> Result<Seen, Status> {
+        let look = move |m: &Optimist, at: Revision| {
+            let faults = m.faults();
+            Seen {
+                locks: match asked.details {
+                    true => m.locks(&task, &sources),
+                    false => m.locks_in_brief(&task, &sources),
+                },
+                faults: faults
+                    .map(|(key, fault)| (key.to_owned(), fault.what.clone()))
+                    .collect(),
+                at,
+            }
+        };
+        let seen = if asked.is_stale {
             self.handle.read_stale(look).await
         } else {
             self.handle.read(look).await
         };
-        locks.map_err(|e| unavailable(&e))
+        seen.map_err(|e| unavailable(&e))
     }
 
     /// Decides a conflict. The inner error is a text for the client.
@@ -123,27 +164,21 @@ impl Service for Api {
         &self,
         request: Request<pb::ShowDdlLocksRequest>,
     ) -> Result<Response<ShowDdlLocksResponse>, Status> {
-        let is_stale = request
-            .metadata()
-            .get(STALE_READ)
-            .is_some_and(|value| value == "true");
+        let asked = Asked::by(request.metadata());
         let pb::ShowDdlLocksRequest { task, sources } = request.into_inner();
         let sources: Vec<SourceId> = sources.into_iter().map(Into::into).collect();
-        let (locks, at) = self.locks(task, sources.clone(), is_stale).await?;
-        let msg = if locks.is_empty() { NO_LOCK } else { "" };
-        // A lock with several owners has several rows, and its detail with each.
-        let rows = locks.iter().flat_map(|lock| {
-            let detail = encode::detail(lock);
-            encode::rows(lock, &sources)
-                .into_iter()
-                .map(move |row| (row, detail.clone()))
-        });
-        let (locks, details) = rows.unzip();
+        let Seen { locks, faults, at } = self.look(task, sources.clone(), asked).await?;
+        let msg = match encode::message(&locks, &faults) {
+            nothing if nothing.is_empty() && locks.is_empty() => NO_LOCK.to_owned(),
+            said => said,
+        };
+        let rows = locks.iter().flat_map(|lock| encode::rows(lock, &sources));
+        let details = locks.iter().filter(|_| asked.details).map(encode::detail);
         Ok(Response::new(ShowDdlLocksResponse {
             result: true,
-            msg: msg.to_owned(),
-            locks,
-            details,
+            msg,
+            locks: rows.collect(),
+            details: details.collect(),
             revision: at.0,
         }))
     }

@@ -9,6 +9,10 @@
 //! - `checkpoint`: reads schemas that locks wait for from the downstream.
 //! - [`settings`], [`metrics`]: what an operator sets, and what one sees.
 
+// What tests of the whole use is used by tests of the parts as well.
+#[cfg(test)]
+extern crate self as optimist_svc;
+
 pub mod api;
 mod checkpoint;
 pub mod errors;
@@ -32,7 +36,8 @@ pub use machine::Optimist;
 pub async fn serve(settings: Settings<settings::Limits>, ctx: Context) -> Result<(), BoxError> {
     let limits = settings.own;
     let key = limits.secret_key()?;
-    let machine = Optimist::reading_schemas(limits.checkpoint_wait);
+    let max_txn_ops = usize::try_from(settings.common.max_txn_ops).unwrap_or(usize::MAX);
+    let machine = Optimist::reading_schemas(limits.checkpoint_wait).with_max_txn_ops(max_txn_ops);
     let replica = replicate(&ctx, Role::Optimist, machine, summary).await?;
     let reader = checkpoint::Reader {
         handle: replica.handle.clone(),

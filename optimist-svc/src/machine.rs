@@ -16,11 +16,15 @@
 //! - a table is not told to go back before it has been told to wait;
 //! - folding never fails: a record that does not decode becomes a named fault, and still counts as a record of its task.
 
+mod answers;
 mod awaited;
 mod evidence;
 mod fold;
 mod judge;
 mod lock;
+mod marks;
+mod owing;
+mod removal;
 mod settle;
 mod shapes;
 mod steps;
@@ -43,6 +47,7 @@ pub use view::{LockStates, LockView, Phase, TableState, TableView};
 use awaited::Awaited;
 use evidence::Task;
 use settle::Touch;
+use steps::Room;
 
 /// A record that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +77,15 @@ pub struct Counts {
     pub faults_seen: u64,
 }
 
+/// What has gone wrong in a task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Errors {
+    /// Infos that were judged to be in error, a mere conflict apart.
+    pub infos: u64,
+    /// Resolved locks that were not removed, because something new was reported first.
+    pub removals: u64,
+}
+
 /// Identity of a lock. The id alone would do, were it not for task names that look like one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct LockKey {
@@ -86,8 +100,10 @@ pub struct Optimist {
     tasks: BTreeMap<TaskName, Task>,
     faults: BTreeMap<String, Fault>,
     faults_seen: u64,
-    /// Infos of each task that were answered with an error.
-    errors: BTreeMap<TaskName, u64>,
+    /// What has gone wrong in each task.
+    errors: BTreeMap<TaskName, Errors>,
+    /// How much one proposal may ask for.
+    room: Room,
     /// Changed since the last revision was settled.
     touched: BTreeMap<LockKey, Touch>,
     /// Changed since the last decision.
@@ -103,9 +119,18 @@ impl Optimist {
         self.faults.iter().map(|(key, fault)| (key.as_str(), fault))
     }
 
-    /// How many infos of each task were judged to be in error, a mere conflict apart, since the start of the process.
+    /// The same machine for an etcd that takes so many operations in one transaction.
     #[must_use]
-    pub fn errors(&self) -> &BTreeMap<TaskName, u64> {
+    pub fn with_max_txn_ops(self, max_txn_ops: usize) -> Self {
+        Self {
+            room: Room::of(max_txn_ops),
+            ..self
+        }
+    }
+
+    /// What has gone wrong in each task since the start of the process.
+    #[must_use]
+    pub fn errors(&self) -> &BTreeMap<TaskName, Errors> {
         &self.errors
     }
 
@@ -137,26 +162,45 @@ impl Optimist {
         let whole_task = Proposal::new("remove_meta")
             .delete(KeyRange::prefix(InfoKey::prefix_of_task(task)))
             .delete(KeyRange::prefix(OperationKey::prefix_of_task(task)))
-            .delete(KeyRange::prefix(SourceTablesKey::prefix_of_task(task)));
-        // Dropped columns lie by lock, not by task; those that do not decode too.
-        let unreadable = records.unreadable.iter();
+            .delete(KeyRange::prefix(SourceTablesKey::prefix_of_task(task)))
+            .delete(KeyRange::prefix(removal::prefix_of_task(task)));
+        let marks = self.marks_of(task, records).into_iter();
+        let all = marks.fold(whole_task, Proposal::delete);
+        Plan::Commit(all, records.records())
+    }
+
+    /// Where the dropped columns of a task lie. They lie by lock, and ids of locks begin with their task: one range, unless
+    /// there is a task whose name begins like an id of this one's.
+    fn marks_of(&self, name: &TaskName, task: &Task) -> Vec<KeyRange> {
+        let begin = format!("{name}-`");
+        let is_alone = !self.tasks.iter().any(|(other, records)| {
+            other.as_str().starts_with(&begin)
+                && (!records.marks.is_empty() || !records.unreadable.is_empty())
+        });
+        if is_alone {
+            let prefix = DroppedColumnKey::prefix_of_lock(&begin);
+            return vec![KeyRange::prefix(prefix.trim_end_matches('/'))];
+        }
+        let unreadable = task.unreadable.iter();
         let unreadable = unreadable.filter_map(|key| {
             DroppedColumnKey::parse(key.as_bytes())
                 .ok()
                 .map(|key| key.lock)
         });
-        let locks: BTreeSet<String> = records.marks.keys().cloned().chain(unreadable).collect();
-        let all = locks.into_iter().fold(whole_task, |proposal, lock| {
-            proposal.delete(KeyRange::prefix(DroppedColumnKey::prefix_of_lock(&lock)))
-        });
-        Plan::Commit(all, records.records())
+        let locks: BTreeSet<String> = task.marks.keys().cloned().chain(unreadable).collect();
+        let prefixes = locks
+            .iter()
+            .map(|lock| DroppedColumnKey::prefix_of_lock(lock));
+        prefixes.map(KeyRange::prefix).collect()
     }
 
     fn decision(&self, key: &LockKey) -> Decision {
         let task = self.tasks.get(&key.task);
         Decision {
             subject: Subject(format!("{}/{}", key.task, key.id)),
-            proposals: task.map(|task| steps::steps(task, key)).unwrap_or_default(),
+            proposals: task
+                .map(|task| steps::steps(task, key, self.room))
+                .unwrap_or_default(),
         }
     }
 }
@@ -215,6 +259,28 @@ impl Machine for Optimist {
             .iter()
             .map(|key| self.decision(key))
             .collect()
+    }
+}
+
+#[cfg(test)]
+impl Optimist {
+    /// How much was looked at so far for the locks that are there.
+    fn work(&self) -> u64 {
+        let locks = self.tasks.values().flat_map(|task| task.locks.values());
+        locks.map(lock::Lock::work).sum()
+    }
+
+    /// Whether all that is kept up to date is what looking at everything gives.
+    fn is_as_derived_anew(&self) -> bool {
+        let none = evidence::Marks::new();
+        self.tasks.values().all(|task| {
+            let mut locks = task.locks.values();
+            task.indexes_are_right()
+                && locks.all(|lock| {
+                    let marks = task.marks.get(&lock.id).unwrap_or(&none);
+                    lock.is_as_derived_anew() && lock.columns.is_as_derived_anew(marks)
+                })
+        })
     }
 }
 

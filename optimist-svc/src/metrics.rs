@@ -14,6 +14,8 @@ use crate::machine::Optimist;
 const EVERY: Duration = Duration::from_secs(1);
 /// What DM calls an info that could not be judged.
 const NOT_JUDGED: &str = "InfoPut - HandleLockError";
+/// What DM calls a lock that could not be removed when its last operation was done.
+const NOT_REMOVED: &str = "OperationPut - RemoveLockError";
 
 /// Copies what the state shows to `/metrics`, until the process ends.
 ///
@@ -51,11 +53,16 @@ pub fn mirror(ctx: &Context, handle: Handle<Optimist>) -> Result<(), Error> {
                         states.with_label_values(&[task.as_str(), kind]).set(count);
                     }
                 }
-                for (task, count) in &failed {
-                    let before = told.insert(task.clone(), *count).unwrap_or_default();
-                    if leads {
-                        let counter = errors.with_label_values(&[task.as_str(), NOT_JUDGED]);
-                        counter.inc_by(count.saturating_sub(before));
+                for (task, now) in &failed {
+                    let before = told.insert(task.clone(), *now).unwrap_or_default();
+                    for (kind, now, before) in [
+                        (NOT_JUDGED, now.infos, before.infos),
+                        (NOT_REMOVED, now.removals, before.removals),
+                    ] {
+                        if leads {
+                            let counter = errors.with_label_values(&[task.as_str(), kind]);
+                            counter.inc_by(now.saturating_sub(before));
+                        }
                     }
                 }
                 for (what, count) in [

@@ -7,10 +7,13 @@ mod service;
 
 use dm_keyspace::optimism::{ConflictStage, DroppedColumnKey, InfoKey};
 use dm_proto::optimist::optimist_client::OptimistClient;
-use dm_proto::optimist::{RemoveMetaRequest, ShowDdlLocksResponse};
+use dm_proto::optimist::{RemoveMetaRequest, ShowDdlLocksResponse, WatchLocksRequest};
 use dm_proto::pb;
 use dm_testkit::memory::MemoryEtcd;
 use dm_testkit::{wait_for, wait_until};
+use optimist_svc::api::WITHOUT_DETAILS;
+use tonic::Request;
+use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 
 use service::{LIMIT, info, operation_of, put_info, start};
@@ -97,19 +100,20 @@ async fn remove_meta_removes_every_record_of_the_task() {
 const ID: &str = "t1-`foo`.`bar`";
 const DATE: &str = "ALTER TABLE `foo`.`bar` ADD COLUMN `c` DATETIME";
 
+const BEFORE: &str = "CREATE TABLE bar (id INT PRIMARY KEY)";
+const WITH_DATE: &str = "CREATE TABLE bar (id INT PRIMARY KEY, c DATETIME)";
+
 /// One source has added a column, and another the same column with another type. The locks as shown then.
 async fn in_conflict(etcd: &MemoryEtcd, client: &OptimistClient<Channel>) -> ShowDdlLocksResponse {
-    let before = "CREATE TABLE bar (id INT PRIMARY KEY)";
     let text = "ALTER TABLE `foo`.`bar` ADD COLUMN `c` TEXT";
     let with_text = "CREATE TABLE bar (id INT PRIMARY KEY, c TEXT)";
-    let with_date = "CREATE TABLE bar (id INT PRIMARY KEY, c DATETIME)";
-    put_info(etcd, &info("s1", text, before, with_text));
+    put_info(etcd, &info("s1", text, BEFORE, with_text));
     let first = operation_of(etcd, "s1", ConflictStage::None).await;
     assert_eq!(
         (first.id.as_str(), first.ddls),
         (ID, Some(vec![text.to_owned()]))
     );
-    put_info(etcd, &info("s2", DATE, before, with_date));
+    put_info(etcd, &info("s2", DATE, BEFORE, WITH_DATE));
     let refused = operation_of(etcd, "s2", ConflictStage::Detected).await;
     assert!(
         refused.conflict_message.starts_with("[code=11111:"),
@@ -192,6 +196,92 @@ async fn conflict_is_decided_by_hand_for_the_one_table_that_is_named() {
     assert!(answer.result, "{}", answer.msg);
     let decided = operation_of(&etcd, "s2", ConflictStage::Unlocked).await;
     assert_eq!(decided.ddls, Some(vec![DATE.to_owned()]));
+}
+
+#[tokio::test]
+async fn details_come_once_a_lock_and_only_to_whom_wants_them() {
+    let etcd = MemoryEtcd::start().await.unwrap();
+    let (mut client, _running) = start(&etcd, &[]).await;
+    in_conflict(&etcd, &client).await;
+    // Another table that is refused: one more row, and the detail once.
+    let other = info("s3", DATE, BEFORE, WITH_DATE);
+    put_info(&etcd, &other);
+    operation_of(&etcd, "s3", ConflictStage::Detected).await;
+    let two_rows = || async {
+        let request = pb::ShowDdlLocksRequest::default();
+        let shown = client.clone().show_ddl_locks(request).await.unwrap();
+        Some(shown.into_inner()).filter(|shown| shown.locks.len() == 2)
+    };
+    let shown = wait_for(LIMIT, "two owners", two_rows).await.unwrap();
+    assert_eq!(shown.details.len(), 1);
+    let said = &shown.msg;
+    assert!(
+        said.contains("t1-`foo`.`bar`: Refused to s2-`foo`.`bar`: [code=11111:"),
+        "{said}"
+    );
+    let mut brief = Request::new(pb::ShowDdlLocksRequest::default());
+    let yes = MetadataValue::from_static("true");
+    brief.metadata_mut().insert(WITHOUT_DETAILS, yes);
+    let brief = client.show_ddl_locks(brief).await.unwrap().into_inner();
+    assert_eq!((brief.locks, brief.details.len()), (shown.locks, 0));
+    assert_eq!(&brief.msg, said);
+}
+
+#[tokio::test]
+async fn record_that_cannot_be_read_is_named_where_locks_are_shown() {
+    let etcd = MemoryEtcd::start().await.unwrap();
+    let (client, _running) = start(&etcd, &[]).await;
+    let key = info("s1", DATE, BEFORE, WITH_DATE).key().encode();
+    etcd.put(key.clone(), "no info");
+    let named = || async {
+        let request = pb::ShowDdlLocksRequest::default();
+        let shown = client.clone().show_ddl_locks(request).await.unwrap();
+        Some(shown.into_inner().msg).filter(|msg| msg != "no DDL lock exists")
+    };
+    let said = wait_for(LIMIT, "a message", named).await.unwrap();
+    assert!(
+        said.starts_with(&format!("The record {key} cannot be used: ")),
+        "{said}"
+    );
+    etcd.delete(key);
+    let quiet = || async {
+        let request = pb::ShowDdlLocksRequest::default();
+        let shown = client.clone().show_ddl_locks(request).await.unwrap();
+        shown.into_inner().msg == "no DDL lock exists"
+    };
+    wait_until(LIMIT, "no message", quiet).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_watcher_sees_a_lock_come_change_and_go_with_all_its_owners() {
+    let etcd = MemoryEtcd::start().await.unwrap();
+    let (mut client, _running) = start(&etcd, &[]).await;
+    let watched = client.watch_locks(WatchLocksRequest::default()).await;
+    let mut changes = watched.unwrap().into_inner();
+    in_conflict(&etcd, &client).await;
+    put_info(&etcd, &info("s3", DATE, BEFORE, WITH_DATE));
+    let mut owners = Vec::new();
+    while owners.len() < 2 {
+        let seen = tokio::time::timeout(LIMIT, changes.message())
+            .await
+            .unwrap();
+        let seen = seen.unwrap().unwrap();
+        assert_eq!((seen.detail.unwrap().id.as_str(), seen.gone), (ID, false));
+        owners = seen.locks.into_iter().map(|lock| lock.owner).collect();
+    }
+    assert_eq!(owners, ["s2-`foo`.`bar`", "s3-`foo`.`bar`"]);
+    let task = "t1".to_owned();
+    client
+        .remove_meta(RemoveMetaRequest { task })
+        .await
+        .unwrap();
+    let mut is_gone = false;
+    while !is_gone {
+        let seen = tokio::time::timeout(LIMIT, changes.message())
+            .await
+            .unwrap();
+        is_gone = seen.unwrap().unwrap().gone;
+    }
 }
 
 #[tokio::test]

@@ -37,6 +37,7 @@ pub(super) fn detail(lock: &LockView) -> LockDetail {
         joined: lock.joined.clone().unwrap_or_default(),
         dropped_columns: lock.dropped_columns.clone(),
         traceparent: lock.trace.clone().unwrap_or_default(),
+        awaited: u32::try_from(lock.awaited).unwrap_or(u32::MAX),
     }
 }
 
@@ -47,6 +48,8 @@ fn table(table: &TableView) -> TableStatus {
         machine::TableState::Executing => TableState::Executing,
         machine::TableState::Conflict => TableState::Conflict,
         machine::TableState::Synced => TableState::Synced,
+        machine::TableState::Waiting => TableState::Waiting,
+        machine::TableState::Redirected => TableState::Redirected,
     };
     TableStatus {
         source: table.table.source.to_string(),
@@ -54,8 +57,26 @@ fn table(table: &TableView) -> TableStatus {
         table: table.table.table.clone(),
         state: state.into(),
         ddls: table.ddls.clone(),
-        structure: table.structure.clone(),
+        structure: table.structure.as_ref().to_owned(),
         conflict: table.conflict.clone(),
         revision: table.revision.0,
+        undone: table.is_undone,
     }
+}
+
+/// Records that one message names at most.
+const NAMED: usize = 5;
+
+/// What `msg` says: why locks stand still, and which records cannot be read. Empty when all is on its way.
+pub(super) fn message(locks: &[LockView], faults: &[(String, String)]) -> String {
+    let reasons = locks.iter().flat_map(|lock| {
+        let reasons = lock.reasons.iter();
+        reasons.map(move |reason| format!("{}: {reason}", lock.id))
+    });
+    let named = faults.iter().take(NAMED);
+    let named = named.map(|(key, what)| format!("The record {key} cannot be used: {what}."));
+    let more = faults.len().saturating_sub(NAMED);
+    let more = (more > 0).then(|| format!("So cannot {more} more; /status names them."));
+    let sentences: Vec<String> = reasons.chain(named).chain(more).collect();
+    sentences.join("\n")
 }

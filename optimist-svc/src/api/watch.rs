@@ -28,7 +28,7 @@ pub(super) fn message(change: &Change<LockView>) -> WatchLocksResponse {
     let lock = &change.view;
     WatchLocksResponse {
         revision: change.revision.0,
-        lock: encode::rows(lock, &[]).into_iter().next(),
+        locks: encode::rows(lock, &[]),
         detail: Some(encode::detail(lock)),
         gone: change.is_gone,
     }

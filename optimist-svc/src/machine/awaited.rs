@@ -9,7 +9,6 @@ use dm_store::Revision;
 
 use super::evidence::{TableId, Task};
 use super::settle::use_init;
-use super::shapes::shape;
 use super::{LockKey, Optimist};
 
 /// Schemas that a lock waits for: what the downstream's checkpoint says of these tables.
@@ -161,9 +160,14 @@ impl Optimist {
         let is_waiting = task
             .and_then(|task| task.locks.get_mut(&key.id))
             .is_some_and(|lock| {
-                match std::mem::take(&mut lock.errors) {
-                    0 => {}
-                    errors => *self.errors.entry(key.task.clone()).or_default() += errors,
+                let (infos, removals) = (
+                    std::mem::take(&mut lock.errors),
+                    std::mem::take(&mut lock.outrun),
+                );
+                if infos + removals > 0 {
+                    let errors = self.errors.entry(key.task.clone()).or_default();
+                    errors.infos += infos;
+                    errors.removals += removals;
                 }
                 lock.awaited_since = match lock.awaited.is_empty() {
                     true => None,
@@ -225,7 +229,10 @@ impl Task {
             if !lock.awaited.contains(table) {
                 continue;
             }
-            let read = json.as_deref().map(shape).transpose();
+            let read = json
+                .as_deref()
+                .map(|json| self.shapes.read(json))
+                .transpose();
             if let Err(error) = &read {
                 tracing::warn!(lock = id, %table, error, "schema in the checkpoint cannot be read");
             }

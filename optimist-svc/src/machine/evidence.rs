@@ -8,7 +8,7 @@ use dm_keyspace::optimism::{DropStage, Info, InfoKey, Operation, OperationKey, S
 use dm_store::Revision;
 
 use super::lock::Lock;
-use super::shapes::{Shape, shape};
+use super::shapes::{Interner, Shape};
 
 /// An upstream table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +29,31 @@ impl fmt::Display for TableId {
         );
         write!(f, "{}-`{schema}`.`{table}`", self.source)
     }
+}
+
+impl TableId {
+    /// Before all others.
+    pub(super) fn first() -> Self {
+        Self::first_of(&SourceId::default())
+    }
+
+    /// Before all others of the source.
+    pub(super) fn first_of(source: &SourceId) -> Self {
+        Self {
+            source: source.clone(),
+            schema: String::new(),
+            table: String::new(),
+        }
+    }
+}
+
+/// The tables of one source among those of all.
+pub(super) fn of_source<'a, T>(
+    tables: &'a BTreeMap<TableId, T>,
+    source: &'a SourceId,
+) -> impl Iterator<Item = (&'a TableId, &'a T)> {
+    let from = tables.range(TableId::first_of(source)..);
+    from.take_while(move |(table, _)| table.source == *source)
 }
 
 impl From<&InfoKey> for TableId {
@@ -75,8 +100,10 @@ pub(super) struct Reported {
     pub(super) lock: String,
     pub(super) target: Target,
     pub(super) ddls: Vec<String>,
-    /// None when the schema before is missing or cannot be read.
+    /// None when the schema before is missing, or one of them cannot be read.
     pub(super) schemas: Option<Schemas>,
+    /// Why one of them cannot be read.
+    pub(super) fault: Option<String>,
     pub(super) ignore_conflict: bool,
     pub(super) revision: Revision,
     pub(super) trace: Option<String>,
@@ -85,30 +112,30 @@ pub(super) struct Reported {
 }
 
 impl Reported {
-    /// The info with its schemas read, and what is wrong with those that cannot be read.
-    pub(super) fn new(info: Info, revision: Revision) -> (Self, Option<String>) {
+    /// The info with its schemas read.
+    pub(super) fn new(info: Info, revision: Revision, shapes: &mut Interner) -> Self {
         let lock = info.lock_id();
         let mut fault = None;
-        let mut read = |json: &str| shape(json).map_err(|e| fault = Some(e)).ok();
+        let mut read = |json: &str| shapes.read(json).map_err(|e| fault = Some(e)).ok();
         let before = info
             .table_info_before
             .as_ref()
             .and_then(|json| read(json.get()));
         let after = info.table_info_after.iter().flatten();
         let after: Option<Vec<Shape>> = after.map(|json| read(json.get())).collect();
-        let reported = Self {
+        Self {
             lock,
             target: (info.down_schema, info.down_table),
             ddls: info.ddls.unwrap_or_default(),
             schemas: before
                 .zip(after)
                 .map(|(before, after)| Schemas { before, after }),
+            fault,
             ignore_conflict: info.ignore_conflict,
             revision,
             trace: info.traceparent,
             is_judged: false,
-        };
-        (reported, fault)
+        }
     }
 }
 
@@ -177,6 +204,12 @@ pub(super) struct Task {
     pub(super) unreadable: BTreeSet<String>,
     /// Tables with an info, by lock.
     pub(super) by_lock: BTreeMap<String, BTreeSet<TableId>>,
+    /// Tables with an operation, by the lock that it is of.
+    pub(super) answered_by_lock: BTreeMap<String, BTreeSet<TableId>>,
+    /// Locks whose records are being deleted in parts, with the revision of the key that says so.
+    pub(super) removing: BTreeMap<String, Revision>,
+    /// The schemas of its tables.
+    pub(super) shapes: Interner,
     pub(super) locks: BTreeMap<String, Lock>,
 }
 
@@ -184,7 +217,12 @@ impl Task {
     /// How many records of the task's own families there are.
     pub(super) fn records(&self) -> usize {
         let marks: usize = self.marks.values().map(BTreeMap::len).sum();
-        self.infos.len() + self.operations.len() + self.lists() + marks + self.unreadable.len()
+        self.infos.len()
+            + self.operations.len()
+            + self.lists()
+            + marks
+            + self.unreadable.len()
+            + self.removing.len()
     }
 
     /// How many sources have a list of tables.
@@ -197,15 +235,29 @@ impl Task {
 
     /// Whether nothing is known of the task any more.
     pub(super) fn is_empty(&self) -> bool {
-        self.records() == 0 && self.subtasks.is_empty() && self.locks.is_empty()
+        self.subtasks.is_empty()
+            && self.locks.is_empty()
+            && self.infos.is_empty()
+            && self.operations.is_empty()
+            && self.marks.is_empty()
+            && self.unreadable.is_empty()
+            && self.removing.is_empty()
+            && !self.sources.values().any(|listed| listed.is_present)
     }
 
-    /// Tables that the sources list for a target.
-    pub(super) fn listed(&self, target: &Target) -> impl Iterator<Item = &TableId> {
-        self.sources
-            .values()
-            .filter_map(|listed| listed.tables.get(target))
-            .flatten()
+    /// Targets of which tables of the source have reported.
+    pub(super) fn reported_by(&self, source: &SourceId) -> BTreeSet<Target> {
+        let infos = of_source(&self.infos, source);
+        infos.map(|(_, info)| info.target.clone()).collect()
+    }
+
+    /// Targets that the source has or may have tables of.
+    pub(super) fn targets_of(&self, source: &SourceId) -> BTreeSet<Target> {
+        let listed = self.sources.get(source);
+        let listed = listed.into_iter().flat_map(|listed| listed.tables.keys());
+        let mut targets = self.reported_by(source);
+        targets.extend(listed.cloned());
+        targets
     }
 
     /// Whether the source takes no part in the task any more.
@@ -245,11 +297,8 @@ impl Task {
         };
         if let Some(old) = old {
             let is_moved = !locks.contains(&old.lock);
-            if is_moved && let Some(of_lock) = self.by_lock.get_mut(&old.lock) {
-                of_lock.remove(table);
-                if of_lock.is_empty() {
-                    self.by_lock.remove(&old.lock);
-                }
+            if is_moved {
+                take(&mut self.by_lock, &old.lock, table);
             }
             if is_moved && let Some(lock) = self.locks.get_mut(&old.lock) {
                 lock.owed.remove(table);
@@ -267,10 +316,15 @@ impl Task {
     ) -> BTreeSet<String> {
         let mut locks = BTreeSet::new();
         let old = self.operations.remove(table);
-        locks.extend(old.iter().map(|old| old.operation.id.clone()));
+        if let Some(old) = &old {
+            take(&mut self.answered_by_lock, &old.operation.id, table);
+            locks.insert(old.operation.id.clone());
+        }
         locks.extend(self.infos.get(table).map(|info| info.lock.clone()));
         if let Some((operation, revision)) = operation {
             locks.insert(operation.id.clone());
+            let of_lock = self.answered_by_lock.entry(operation.id.clone());
+            of_lock.or_default().insert(table.clone());
             let is_repeated = old.is_none_or(|old| same_answer(&old.operation, &operation));
             let answered = Answered {
                 operation,
@@ -280,5 +334,35 @@ impl Task {
             self.operations.insert(table.clone(), answered);
         }
         locks
+    }
+}
+
+#[cfg(test)]
+impl Task {
+    pub(super) fn indexes_are_right(&self) -> bool {
+        let mut reported: BTreeMap<String, BTreeSet<TableId>> = BTreeMap::new();
+        for (table, info) in &self.infos {
+            reported
+                .entry(info.lock.clone())
+                .or_default()
+                .insert(table.clone());
+        }
+        let mut answered: BTreeMap<String, BTreeSet<TableId>> = BTreeMap::new();
+        for (table, answer) in &self.operations {
+            let of_lock = answered.entry(answer.operation.id.clone());
+            of_lock.or_default().insert(table.clone());
+        }
+        reported == self.by_lock && answered == self.answered_by_lock
+    }
+}
+
+/// Takes a table out of an index by lock.
+fn take(index: &mut BTreeMap<String, BTreeSet<TableId>>, lock: &str, table: &TableId) {
+    let Some(tables) = index.get_mut(lock) else {
+        return;
+    };
+    tables.remove(table);
+    if tables.is_empty() {
+        index.remove(lock);
     }
 }

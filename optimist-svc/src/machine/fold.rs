@@ -11,7 +11,7 @@ use dm_keyspace::{SourceId, SubtaskKey, TaskName};
 use dm_store::{Event, KeyValue, Revision};
 
 use super::evidence::{Listed, Reported, TableId, Target, Task};
-use super::{Fault, LockKey, Optimist};
+use super::{Fault, LockKey, Optimist, removal};
 
 /// What all keys of optimistic tasks begin with.
 const ROOT: &[u8] = b"/dm-master/shardddl-optimism/";
@@ -32,6 +32,8 @@ impl Optimist {
             self.fold_mark(event);
         } else if key.starts_with(SubtaskKey::PREFIX.as_bytes()) {
             self.fold_subtask(event);
+        } else if key.starts_with(removal::PREFIX.as_bytes()) {
+            self.fold_removal(event);
         } else if key.starts_with(ROOT) && !key.starts_with(LEFT_OVER) {
             self.readable::<(), _>(event, Err("the key belongs to no family"));
         }
@@ -52,8 +54,9 @@ impl Optimist {
                 )
             });
             self.keep_unreadable(&key.task, event, info.is_none());
-            let (info, fault) = Reported::new(info?, kv.mod_revision);
-            if let Some(fault) = fault {
+            let shapes = &mut self.task(&key.task).shapes;
+            let info = Reported::new(info?, kv.mod_revision, shapes);
+            if let Some(fault) = &info.fault {
                 self.readable::<(), _>(event, Err(format!("a schema cannot be read: {fault}")));
             }
             Some(info)
@@ -98,7 +101,8 @@ impl Optimist {
         let mut targets: BTreeSet<Target> = listed.tables.keys().cloned().collect();
         let old = task.sources.insert(key.source.clone(), listed);
         targets.extend(old.into_iter().flat_map(|old| old.tables.into_keys()));
-        self.relist(&key.task, &targets);
+        targets.extend(task.reported_by(&key.source));
+        self.relist(&key.task, &targets, Some(&key.source));
     }
 
     fn fold_subtask(&mut self, event: &Event) {
@@ -106,6 +110,7 @@ impl Optimist {
             return;
         };
         let of_task = self.task(&task);
+        let was_stopped = of_task.subtasks.is_empty();
         match value(event) {
             Some(_) => {
                 of_task.stopped.remove(&source);
@@ -118,13 +123,45 @@ impl Optimist {
                 of_task.stopped.insert(source.clone(), event.revision());
             }
         }
-        let targets = of_task
-            .locks
-            .values()
-            .map(|lock| lock.target.clone())
-            .collect();
-        self.relist(&task, &targets);
+        // Which sources take part depends on whether any subtask is there at all.
+        let is_about_all = was_stopped != of_task.subtasks.is_empty();
+        let targets = match is_about_all {
+            true => of_task
+                .locks
+                .values()
+                .map(|lock| lock.target.clone())
+                .collect(),
+            false => of_task.targets_of(&source),
+        };
+        self.relist(&task, &targets, (!is_about_all).then_some(&source));
         self.touch(&task, [String::new()], None);
+    }
+
+    /// The locks whose records are being deleted in parts. When that is over, what has been reported meanwhile is found
+    /// as a new leader would find it.
+    fn fold_removal(&mut self, event: &Event) {
+        let Some(key) = removal::parse(event.key()) else {
+            self.readable::<(), _>(event, Err("the key names no lock"));
+            return;
+        };
+        let task = self.task(&key.task);
+        match value(event) {
+            Some(kv) => {
+                task.removing.insert(key.id.clone(), kv.mod_revision);
+            }
+            None => {
+                task.removing.remove(&key.id);
+            }
+        }
+        let touch = self.touched.entry(key.clone()).or_default();
+        if value(event).is_none() {
+            touch.is_load = true;
+            let of_lock = self
+                .tasks
+                .get(&key.task)
+                .and_then(|t| t.by_lock.get(&key.id));
+            touch.tables.extend(of_lock.into_iter().flatten().cloned());
+        }
     }
 
     fn fold_mark(&mut self, event: &Event) {
@@ -210,13 +247,20 @@ impl Optimist {
         }
     }
 
-    fn relist(&mut self, task: &TaskName, targets: &BTreeSet<Target>) {
+    /// The tables of one source, or of all, that belong to the targets may be others now.
+    fn relist(&mut self, task: &TaskName, targets: &BTreeSet<Target>, source: Option<&SourceId>) {
         for (schema, table) in targets {
             let key = LockKey {
                 task: task.clone(),
                 id: dm_keyspace::optimism::lock_id(task, schema, table),
             };
-            self.touched.entry(key).or_default().is_relisted = true;
+            let touch = self.touched.entry(key).or_default();
+            match source {
+                Some(source) => {
+                    touch.sources.insert(source.clone());
+                }
+                None => touch.is_relisted = true,
+            }
         }
     }
 }
@@ -240,8 +284,10 @@ fn set_mark(
         None => {
             if let Some(marks) = task.marks.get_mut(id) {
                 marks.remove(&key);
+                if marks.is_empty() {
+                    task.marks.remove(id);
+                }
             }
-            task.marks.retain(|_, marks| !marks.is_empty());
         }
     }
     let Some(lock) = task.locks.get_mut(id) else {
@@ -251,13 +297,14 @@ fn set_mark(
         let mut columns = owed.operation.cols.iter().flatten();
         columns.any(|owed| owed.to_lowercase() == column.to_lowercase())
     });
+    lock.columns.look_at(table, column);
     match stage {
         _ if is_owed => {}
         Some((stage, _)) if lock.members.contains_key(table) => {
-            lock.set_mark(table, column, stage);
+            lock.columns.set(table, column, stage);
         }
         Some(_) => {}
-        None => lock.remove_mark(table, column),
+        None => lock.columns.remove(table, column),
     }
 }
 

@@ -9,8 +9,10 @@ use dm_schema::{ColumnChange, column_change};
 use dm_store::Revision;
 
 use super::evidence::{Reported, Schemas, TableId};
-use super::lock::{Lock, Owed};
+use super::lock::Lock;
+use super::owing::Owed;
 use super::shapes::Shape;
+use super::unlock;
 
 /// What a user can do about a column that was not fully dropped.
 const SKIP: &str = "Please use `binlog skip` command to skip this error.";
@@ -43,10 +45,12 @@ impl Lock {
             Code::SHARD_DDL_OPTIMISM_TRY_SYNC_FAIL => ConflictStage::Detected,
             _ => ConflictStage::Error,
         };
+        let answered = answered.filter(|_| !info.ignore_conflict);
+        let decided = answered.and_then(|a| Some((a, unlock::decided(a, &info.ddls)?)));
+        if let Some((answered, executes)) = decided {
+            return self.obey(table, info, &answered.conflict_message, executes);
+        }
         let verdict = match &info.schemas {
-            Some(_) if self.is_skipped(info, answered) => {
-                return self.skip(table, info);
-            }
             None => Verdict::failed(no_schema(info)),
             Some(s) if s.after.len() != info.ddls.len() || info.ddls.is_empty() => {
                 Verdict::failed(inconsistent(info, s))
@@ -98,29 +102,25 @@ impl Lock {
             group,
             then: None,
         };
-        self.owed.insert(table.clone(), owed);
+        self.owed.insert(table, owed);
     }
 
-    /// Whether an operator has decided that the table's waiting statement is to be left out.
-    fn is_skipped(&self, info: &Reported, answered: Option<&Operation>) -> bool {
-        !info.ignore_conflict
-            && answered.is_some_and(|operation| {
-                operation.conflict_stage == ConflictStage::Resolved
-                    && operation.ddls.as_ref().is_some_and(Vec::is_empty)
-            })
-    }
-
-    fn skip(&mut self, table: &TableId, info: &Reported) {
+    /// An operator has decided about these very statements, whatever the other tables are at.
+    fn obey(&mut self, table: &TableId, info: &Reported, conflict: &str, executes: bool) {
         if let Some(schemas) = &info.schemas {
-            // As when a conflict is skipped: the next info tells what the table looks like.
-            self.set_normal(table, &schemas.before);
+            // When they are left out, the next info tells what the table looks like.
+            let shape = if executes {
+                schemas.last()
+            } else {
+                &schemas.before
+            };
+            self.set_normal(table, shape);
         }
         self.set_done(table, false);
+        let decided = unlock::decision(ConflictStage::Unlocked, conflict, &info.ddls, executes);
         let operation = Operation {
-            ddls: Some(Vec::new()),
             cols: Some(Vec::new()),
-            conflict_stage: ConflictStage::Unlocked,
-            ..self.operation(table)
+            ..unlock::with(self.operation(table), decided)
         };
         self.owe(table, operation, info.revision, info.revision);
     }
@@ -164,8 +164,8 @@ impl Lock {
             self.set_normal(table, &schemas.before);
         } else if !waits {
             for column in &verdict.cols {
-                if self.mark(table, column).is_none() {
-                    self.set_mark(table, column, DropStage::NotDone);
+                if self.columns.get(table, column).is_none() {
+                    self.columns.set(table, column, DropStage::NotDone);
                 }
             }
         }
@@ -189,8 +189,9 @@ impl Lock {
                 if self.resolve_if_agreed(Some(table), at) {
                     return Step::Accepted(true);
                 }
-                let is_changed = old
-                    .is_none_or(|old| old != new || **after == old || order != Ordering::Greater);
+                let is_changed = old.is_none_or(|old| {
+                    old != new || is_equal(after, &old) || order != Ordering::Greater
+                });
                 return Step::Accepted(is_changed);
             }
         }
@@ -213,6 +214,7 @@ impl Lock {
         if self.conflicts.is_empty() || !self.finals_agree() {
             return false;
         }
+        self.work += self.conflicts.len() as u64;
         for table in self.conflicts.clone() {
             let Some(conflict) = self.members.get(&table).and_then(|m| m.conflict.clone()) else {
                 continue;
@@ -230,19 +232,19 @@ impl Lock {
             conflict_stage: ConflictStage::Resolved,
             ..self.operation(table)
         };
-        match self.owed.get_mut(table) {
-            // The table has not been told to wait yet. It would take a redirect for the answer.
-            Some(owed) => owed.then = Some(Box::new(operation)),
-            None => {
-                let info = self.members.get(table).map(|m| m.info).unwrap_or_default();
-                self.owe(table, operation, info, group);
-            }
-        }
+        let info = self.members.get(table).map(|m| m.info).unwrap_or_default();
+        let redirect = Owed {
+            operation,
+            info,
+            group,
+            then: None,
+        };
+        self.owed.redirect(table, redirect);
     }
 
     /// Refuses to add a column that is not fully dropped, or elsewhere of another length. Answers the column that goes.
     fn check_columns(
-        &self,
+        &mut self,
         table: &TableId,
         ddl: &str,
         before: &Shape,
@@ -266,7 +268,7 @@ impl Lock {
                 self.check_lengths(&column, ddl, [&old, after], &new)?;
                 let lower = column.to_lowercase();
                 let is_dropped_here = dropped.iter().any(|name| name.to_lowercase() == lower);
-                if is_dropped_here || self.mark(table, &column).is_some() {
+                if is_dropped_here || self.columns.get(table, &column).is_some() {
                     return Err(self.not_dropped(format!(
                         "add column {column} that wasn't fully dropped in downstream. ddl: {ddl}"
                     )));
@@ -321,11 +323,22 @@ impl Verdict {
     }
 }
 
+fn is_equal(shape: &Shape, schema: &Schema) -> bool {
+    let shape: &Schema = shape;
+    shape == schema
+}
+
+/// DM has no code for a schema that is there and makes no sense; the text says which of the two it is.
 fn no_schema(info: &Reported) -> DmError {
-    DmError::new(
-        Code::MASTER_OPTIMISTIC_TABLE_INFO_BEFORE_NOT_EXIST,
-        &[&List(&info.ddls)],
-    )
+    let ddls = List(&info.ddls);
+    let code = Code::MASTER_OPTIMISTIC_TABLE_INFO_BEFORE_NOT_EXIST;
+    let error = DmError::new(code, &[&ddls]);
+    match &info.fault {
+        Some(fault) => error.message(format!(
+            "table-info of optimistic ddls {ddls} cannot be read: {fault}"
+        )),
+        None => error,
+    }
 }
 
 fn inconsistent(info: &Reported, schemas: &Schemas) -> DmError {

@@ -3,22 +3,24 @@
 //! For each touched lock: tables join and leave, answers that are in etcd are taken over, infos without an answer are
 //! judged in order, waiting tables are redirected when all agree, and dropped columns advance.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use dm_keyspace::optimism::{ConflictStage, DropStage, Operation};
+use dm_keyspace::SourceId;
 use dm_store::Revision;
 
-use super::evidence::{Answered, Marks, Reported, TableId, Task, same_answer};
-use super::lock::{Lock, Mark};
+use super::evidence::{Marks, Reported, TableId, Task, of_source};
+use super::lock::Lock;
+use super::marks::Columns;
 use super::{LockKey, Optimist};
-use dm_schema::{ColumnChange, column_change};
 
 /// What a revision changed of a lock.
 #[derive(Debug, Default)]
 pub(super) struct Touch {
     /// Tables whose info or operation changed.
     pub(super) tables: BTreeSet<TableId>,
-    /// The lists of tables changed as well.
+    /// Sources whose lists of tables changed as well, or that have come or gone.
+    pub(super) sources: BTreeSet<SourceId>,
+    /// Any table of any source may have joined or left.
     pub(super) is_relisted: bool,
     /// Everything is new.
     pub(super) is_load: bool,
@@ -50,41 +52,75 @@ impl Optimist {
 
 impl Task {
     fn settle(&mut self, key: &LockKey, touch: &Touch, at: Revision, reads_schemas: bool) {
+        if self.removing.contains_key(&key.id) {
+            self.give_up(&key.id);
+            return;
+        }
         let Some(mut lock) = self.locks.remove(&key.id).or_else(|| self.new_lock(key)) else {
             return;
         };
         let is_new = lock.members.is_empty();
         if is_new {
-            lock.columns = columns(self.marks.get(&key.id));
+            lock.columns = Columns::of(self.marks.get(&key.id));
         }
         self.find_init(&mut lock);
         let mut returning = BTreeSet::new();
         if touch.is_relisted || is_new {
-            returning = self.relist(&mut lock);
+            let all = self.sources_of(&lock);
+            returning = self.relist(&mut lock, &all);
+        } else if !touch.sources.is_empty() {
+            returning = self.relist(&mut lock, &touch.sources);
         }
         self.joins_and_leavers(&mut lock, &touch.tables);
+        if is_new && lock.init.is_some() {
+            self.drop_strange_marks(&mut lock);
+        }
+        self.use_own(&mut lock);
         if !reads_schemas {
             use_init(&mut lock);
         }
         for table in &touch.tables {
             self.take_over(&mut lock, table, touch.is_load || returning.contains(table));
         }
-        for table in &returning {
-            self.restore_marks(&mut lock, table);
-            if !touch.tables.contains(table) {
-                self.take_over(&mut lock, table, true);
-            }
+        if !returning.is_empty() {
+            self.restore_marks(&mut lock, &returning);
+        }
+        for table in returning.difference(&touch.tables) {
+            self.take_over(&mut lock, table, true);
         }
         self.proceed(&mut lock, at);
         for table in &touch.tables {
             self.advance(&mut lock, table);
         }
-        lock.forget_dropped();
+        lock.columns.forget_gone();
+        self.settle_marks(&mut lock);
         // A lock outlives its infos only while its other tables have something left to do.
-        let has_work = !lock.members.is_empty() && !lock.is_resolved();
+        let is_resolved = lock.is_resolved();
+        if lock.was_resolved && !is_resolved {
+            lock.outrun += 1;
+        }
+        lock.was_resolved = is_resolved;
+        let has_work = !lock.members.is_empty() && !is_resolved;
         if self.by_lock.contains_key(&lock.id) || !lock.leaving.is_empty() || has_work {
             self.locks.insert(key.id.clone(), lock);
         }
+    }
+
+    /// A lock whose records are being deleted in parts is none: what it was is not derived any more, and what is reported
+    /// meanwhile waits until nothing of it is left.
+    fn give_up(&mut self, id: &str) {
+        self.locks.remove(id);
+        for table in self.by_lock.get(id).into_iter().flatten() {
+            if let Some(info) = self.infos.get_mut(table) {
+                info.is_judged = false;
+            }
+        }
+    }
+
+    fn settle_marks(&self, lock: &mut Lock) {
+        let none = Marks::new();
+        let present = self.marks.get(&lock.id).unwrap_or(&none);
+        lock.columns.settle(present);
     }
 
     fn new_lock(&self, key: &LockKey) -> Option<Lock> {
@@ -113,37 +149,60 @@ impl Task {
         lock.init = first.map(|(_, schemas)| schemas.before.clone());
     }
 
+    /// Sources that have tables of the lock, or may have.
+    fn sources_of(&self, lock: &Lock) -> BTreeSet<SourceId> {
+        let reported = self.by_lock.get(&lock.id).into_iter().flatten();
+        let tables = lock.members.keys().chain(&lock.leaving).chain(reported);
+        let mut sources: BTreeSet<SourceId> = self.sources.keys().cloned().collect();
+        sources.extend(tables.map(|table| table.source.clone()));
+        sources
+    }
+
     /// The members are those that the sources list, and those that have reported since the lists were written.
     /// Answers the tables that had left, are members again, and whose records are still there: they count as found.
-    fn relist(&mut self, lock: &mut Lock) -> BTreeSet<TableId> {
+    fn relist(&mut self, lock: &mut Lock, sources: &BTreeSet<SourceId>) -> BTreeSet<TableId> {
         let left = lock.leaving.clone();
-        if lock.init.is_some() {
-            let target = lock.target.clone();
-            let listed = self.listed(&target);
-            for table in listed.filter(|table| !self.is_stopped(&table.source)) {
+        let mut known = BTreeSet::new();
+        for source in sources {
+            let is_stopped = self.is_stopped(source);
+            let listed = self.sources.get(source);
+            let listed = listed.and_then(|listed| listed.tables.get(&lock.target));
+            let may_join = lock.init.is_some() && !is_stopped;
+            for table in listed.into_iter().flatten().filter(|_| may_join) {
                 lock.join(table);
                 lock.leaving.remove(table);
             }
+            known.extend(of_source(&lock.members, source).map(|(table, _)| table.clone()));
+            let reported = self.by_lock.get(&lock.id).into_iter();
+            let reported = reported.flat_map(|tables| tables.range(TableId::first_of(source)..));
+            known.extend(
+                reported
+                    .take_while(|table| table.source == *source)
+                    .cloned(),
+            );
         }
-        let known: BTreeSet<TableId> = lock
-            .members
-            .keys()
-            .chain(self.by_lock.get(&lock.id).into_iter().flatten())
-            .cloned()
-            .collect();
         self.joins_and_leavers(lock, &known);
         left.difference(&lock.leaving).cloned().collect()
     }
 
     /// Marks that are still in etcd.
-    fn restore_marks(&self, lock: &mut Lock, table: &TableId) {
+    fn restore_marks(&self, lock: &mut Lock, tables: &BTreeSet<TableId>) {
         let marks = self.marks.get(&lock.id).into_iter().flatten();
-        for ((spelling, _), (stage, _)) in marks.filter(|((_, other), _)| other == table) {
-            lock.set_mark(table, spelling, *stage);
+        for ((spelling, table), (stage, _)) in marks.filter(|((_, t), _)| tables.contains(t)) {
+            lock.columns.set(table, spelling, *stage);
+        }
+    }
+
+    /// Marks of tables that have no part in the lock.
+    fn drop_strange_marks(&self, lock: &mut Lock) {
+        let marks = self.marks.get(&lock.id).into_iter().flatten();
+        for ((spelling, table), _) in marks.filter(|((_, t), _)| !lock.members.contains_key(t)) {
+            lock.columns.remove(table, spelling);
         }
     }
 
     fn joins_and_leavers(&mut self, lock: &mut Lock, tables: &BTreeSet<TableId>) {
+        lock.work += tables.len() as u64;
         for table in tables {
             let has_left = self.has_left(table, &lock.target);
             if has_left
@@ -155,7 +214,6 @@ impl Task {
             let info = self.infos.get(table).filter(|info| info.lock == lock.id);
             if has_left {
                 lock.leave(table);
-                lock.unjudged.retain(|(_, other)| other != table);
                 match info {
                     Some(_) => lock.leaving.insert(table.clone()),
                     None => lock.leaving.remove(table),
@@ -165,63 +223,23 @@ impl Task {
                 if info.is_some() && lock.init.is_some() {
                     lock.join(table);
                 }
-                lock.unjudged.retain(|(_, other)| other != table);
-                if let Some(info) = info.filter(|info| !info.is_judged) {
-                    lock.unjudged.insert((info.revision, table.clone()));
+                match info.filter(|info| !info.is_judged) {
+                    Some(info) => lock.unjudged.insert(table, info.revision),
+                    None => lock.unjudged.remove(table),
                 }
             }
         }
     }
 
-    /// What has been answered is not judged again: the answer in etcd counts, whoever gave it.
-    fn take_over(&mut self, lock: &mut Lock, table: &TableId, is_load: bool) {
-        let answered = self
-            .operations
-            .get(table)
-            .filter(|a| a.operation.id == lock.id);
-        let info = self
-            .infos
-            .get_mut(table)
-            .filter(|info| info.lock == lock.id);
-        let (Some(answered), Some(info)) = (answered, info) else {
+    /// The only table of a lock need not be looked for: its own info says what it looks like.
+    fn use_own(&self, lock: &mut Lock) {
+        let Some(table) = lock.awaited.first().filter(|_| lock.members.len() == 1) else {
             return;
         };
-        if info.ignore_conflict || lock.leaving.contains(table) {
-            if is_load && answered.operation.done {
-                lock.set_done(table, true);
-            }
-            return;
-        }
-        if answered.revision < info.revision {
-            return;
-        }
-        let operation = &answered.operation;
-        if !info.is_judged {
-            // A done without its answer is a late one, of what was before the info.
-            if is_load || !operation.done {
-                info.is_judged = true;
-                lock.unjudged.remove(&(info.revision, table.clone()));
-                adopt(lock, table, info, operation);
-            }
-            return;
-        }
-        match lock.owed.get_mut(table) {
-            Some(owed) if same_answer(&owed.operation, operation) => {
-                match owed.then.take() {
-                    Some(next) => owed.operation = *next,
-                    None => {
-                        lock.owed.remove(table);
-                    }
-                }
-                finish(lock, table, answered);
-            }
-            Some(_) if operation.done => {}
-            Some(_) => {
-                lock.owed.remove(table);
-                adopt(lock, table, info, operation);
-            }
-            None if operation.done || answered.is_repeated => finish(lock, table, answered),
-            None => adopt(lock, table, info, operation),
+        let info = self.infos.get(table).filter(|info| info.lock == lock.id);
+        if let Some(schemas) = info.and_then(|info| info.schemas.as_ref()) {
+            let table = table.clone();
+            lock.set_normal(&table, &schemas.before);
         }
     }
 
@@ -239,36 +257,7 @@ impl Task {
             }
         }
         lock.resolve_if_agreed(None, at);
-    }
-
-    /// A done operation tells how far its dropped columns are.
-    fn advance(&self, lock: &mut Lock, table: &TableId) {
-        let answered = self
-            .operations
-            .get(table)
-            .filter(|a| a.operation.id == lock.id);
-        let info = self
-            .infos
-            .get(table)
-            .filter(|info| info.lock == lock.id && info.is_judged);
-        let (Some(answered), Some(info)) = (answered, info) else {
-            return;
-        };
-        let counts = counts_as_done(answered) && answered.revision > info.revision;
-        if !counts || lock.owed.contains_key(table) {
-            return;
-        }
-        let ddls = answered.operation.ddls.as_deref().unwrap_or_default();
-        for column in answered.operation.cols.iter().flatten() {
-            let Some(Mark { spelling, stage }) = lock.mark(table, column).cloned() else {
-                continue;
-            };
-            let reached = match drops(ddls, column) {
-                true => DropStage::Done,
-                false => DropStage::PartiallyDone,
-            };
-            lock.set_mark(table, &spelling, stage.max(reached));
-        }
+        self.settle_marks(lock);
     }
 }
 
@@ -279,68 +268,4 @@ pub(super) fn use_init(lock: &mut Lock) {
             lock.set_normal(&table, &init);
         }
     }
-}
-
-/// Whether somebody has said that the operation, and not an earlier one, is executed. A wait or a redirect cannot be.
-fn counts_as_done(answered: &Answered) -> bool {
-    let stage = &answered.operation.conflict_stage;
-    let is_executable = matches!(stage, ConflictStage::None | ConflictStage::Unlocked);
-    answered.operation.done && answered.is_repeated && is_executable
-}
-
-fn finish(lock: &mut Lock, table: &TableId, answered: &Answered) {
-    if counts_as_done(answered) {
-        lock.set_done(table, true);
-    }
-}
-
-/// The effect of an answer that this machine has not given, or not in this life.
-fn adopt(lock: &mut Lock, table: &TableId, info: &Reported, operation: &Operation) {
-    let Some(schemas) = &info.schemas else {
-        return;
-    };
-    lock.set_info(table, info.revision);
-    let executes = operation.ddls.as_ref().is_some_and(|ddls| !ddls.is_empty());
-    match &operation.conflict_stage {
-        ConflictStage::None | ConflictStage::Resolved => lock.set_normal(table, schemas.last()),
-        ConflictStage::Unlocked if executes => lock.set_normal(table, schemas.last()),
-        ConflictStage::SkipWaitRedirect => {
-            let befores = std::iter::once(&schemas.before).chain(&schemas.after);
-            let mut steps = befores.zip(&schemas.after);
-            let waiting = steps.find(|(before, after)| before.compare(after).is_err());
-            let first = (&schemas.before, schemas.last());
-            let (before, after) = waiting.unwrap_or(first);
-            lock.set_conflict(table, before, after);
-        }
-        _ => lock.set_normal(table, &schemas.before),
-    }
-    let is_executable = matches!(
-        operation.conflict_stage,
-        ConflictStage::None | ConflictStage::Unlocked
-    );
-    lock.set_done(table, operation.done && is_executable);
-}
-
-/// Whether one of the statements drops the column.
-fn drops(ddls: &[String], column: &str) -> bool {
-    let lower = column.to_lowercase();
-    let dropped = |ddl: &String| match column_change(ddl) {
-        Ok(Some(ColumnChange::Dropped(name))) => name.to_lowercase() == lower,
-        _ => false,
-    };
-    ddls.iter().any(dropped)
-}
-
-/// The marks in etcd as a lock holds them.
-fn columns(marks: Option<&Marks>) -> BTreeMap<String, BTreeMap<TableId, Mark>> {
-    let mut columns: BTreeMap<String, BTreeMap<TableId, Mark>> = BTreeMap::new();
-    for ((spelling, table), (stage, _)) in marks.into_iter().flatten() {
-        let mark = Mark {
-            spelling: spelling.clone(),
-            stage: *stage,
-        };
-        let tables = columns.entry(spelling.to_lowercase()).or_default();
-        tables.insert(table.clone(), mark);
-    }
-    columns
 }

@@ -1,8 +1,9 @@
 //! What a lock calls for: answers and redirects with the marks that belong to them, marks that advance, records to delete.
 //!
-//! Every write is guarded by the info that it answers and by what it replaces.
+//! Every write is guarded by the info that it answers and by what it replaces. What does not fit into one transaction goes
+//! in several that may be repeated: marks, then redirects, the answer last.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use dm_keyspace::optimism::{DropStage, DroppedColumnKey, InfoKey, Operation, OperationKey};
 use dm_keyspace::{SourceId, SubtaskKey, TaskName};
@@ -10,23 +11,50 @@ use dm_replica::Proposal;
 use dm_store::{Guard, KeyRange, Revision};
 
 use super::LockKey;
-use super::evidence::{Marks, TableId, Task};
+use super::evidence::{TableId, Task};
 use super::fold::source_tables_key;
-use super::lock::{Lock, Owed};
+use super::lock::Lock;
+use super::marks::At;
+use super::owing::Owed;
 
-/// Tables that one transaction is about; each takes two guards and two writes, and etcd takes 128 of either.
-const TABLES_PER_PROPOSAL: usize = 50;
-/// The same where each may add the guard of its source.
-const STOPPED_PER_PROPOSAL: usize = 40;
+/// Transactions that one decision asks for at most. The rest follows when they are done, so that the cost of a large lock
+/// does not grow with the number of its transactions.
+pub(super) const AT_A_TIME: usize = 20;
+
+/// How many guards, or writes, one proposal may have: etcd's limit without the fence.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room(pub(super) usize);
+
+impl Room {
+    /// By the number of operations that etcd takes in a transaction.
+    pub(super) fn of(max_txn_ops: usize) -> Self {
+        // A table's answer needs two guards and a source's guard.
+        Self(max_txn_ops.saturating_sub(1).max(4))
+    }
+
+    /// Tables whose two records may be in one proposal.
+    pub(super) fn tables(self) -> usize {
+        self.0 / 2
+    }
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self::of(128)
+    }
+}
 
 /// All that the lock calls for now.
-pub(super) fn steps(task: &Task, key: &LockKey) -> Vec<Proposal> {
+pub(super) fn steps(task: &Task, key: &LockKey, room: Room) -> Vec<Proposal> {
     if key.id.is_empty() {
         return forget_sources(task, &key.task);
     }
-    let steps = Steps { task, key };
+    let steps = Steps { task, key, room };
+    if let Some(since) = task.removing.get(&key.id) {
+        return steps.go_on_removing(*since);
+    }
     match task.locks.get(&key.id) {
-        Some(lock) if lock.is_resolved() => steps.remove(lock),
+        Some(lock) if lock.is_resolved() => vec![steps.remove(lock)],
         Some(lock) => {
             let mut proposals = steps.answers(lock);
             proposals.extend(steps.advance(lock));
@@ -63,56 +91,79 @@ fn no_subtask(source: &SourceId, task: &TaskName) -> Guard {
     Guard::Missing(subtask.encode().into())
 }
 
-struct Steps<'a> {
-    task: &'a Task,
-    key: &'a LockKey,
+pub(super) struct Steps<'a> {
+    pub(super) task: &'a Task,
+    pub(super) key: &'a LockKey,
+    pub(super) room: Room,
 }
 
-/// A change of marks: the key, its revision if it is there, and the new stage if there is to be one.
-type MarkChange = (String, Option<Revision>, Option<DropStage>);
+/// A change of a mark: where it lies, its revision if it is there, and the new stage if there is to be one.
+type MarkChange<'a> = (&'a At, Option<Revision>, Option<DropStage>);
 
 impl Steps<'_> {
     /// The operations that are owed, those of one judgement together.
     fn answers(&self, lock: &Lock) -> Vec<Proposal> {
-        let mut groups: BTreeMap<Revision, Vec<(&TableId, &Owed)>> = BTreeMap::new();
-        for (table, owed) in &lock.owed {
-            groups.entry(owed.group).or_default().push((table, owed));
+        let mut proposals = Vec::new();
+        let mut last = None;
+        while proposals.len() < AT_A_TIME
+            && let Some(group) = lock.owed.group_after(last)
+        {
+            proposals.extend(self.group(lock, group));
+            last = Some(group);
         }
-        groups
-            .into_iter()
-            .flat_map(|(group, owed)| self.group(lock, group, owed))
-            .collect()
+        proposals
     }
 
-    fn group(&self, lock: &Lock, group: Revision, owed: Vec<(&TableId, &Owed)>) -> Vec<Proposal> {
-        let changes = self.mark_changes(lock);
-        let is_answer = |owed: &Owed| owed.info == group;
-        let (answers, redirects): (Vec<_>, Vec<_>) =
-            owed.into_iter().partition(|(_, owed)| is_answer(owed));
-        // Of more than fit into one transaction the answer goes last, when the others are there.
-        let is_whole = redirects.len() < TABLES_PER_PROPOSAL;
-        let chunks: Vec<Vec<(&TableId, &Owed)>> = match is_whole {
-            true => vec![redirects.into_iter().chain(answers).collect()],
-            false => redirects
-                .chunks(TABLES_PER_PROPOSAL)
-                .map(<[_]>::to_vec)
-                .collect(),
-        };
-        let one = |owed: Vec<(&TableId, &Owed)>| {
-            let trace = owed.last().and_then(|(table, _)| self.trace(table));
-            let empty = Proposal::new("answer").trace(trace);
-            let proposal = owed.iter().fold(empty, |proposal, (table, owed)| {
-                self.put(proposal, table, owed)
-            });
-            let tables: BTreeSet<&TableId> = owed.iter().map(|(table, _)| *table).collect();
-            let of_tables = changes
+    fn group(&self, lock: &Lock, group: Revision) -> Vec<Proposal> {
+        let most = self.room.tables() * AT_A_TIME;
+        let owed: Vec<(&TableId, &Owed)> = lock.owed.of(group).take(most + 1).collect();
+        let marks: Vec<(&TableId, Vec<MarkChange<'_>>)> = owed
+            .iter()
+            .map(|(table, _)| (*table, self.new_marks(lock, table)))
+            .collect();
+        let count: usize = marks.iter().map(|(_, changes)| changes.len()).sum();
+        if 2 * owed.len() + count <= self.room.0 {
+            let changes = marks.iter().flat_map(|(_, changes)| changes);
+            let answer = self.answer(&owed);
+            return vec![changes.fold(answer, |p, change| self.with_mark(p, *change))];
+        }
+        if count > 0 {
+            let infos = owed.iter().map(|(_, owed)| owed.info);
+            let of_tables = marks.into_iter().zip(infos);
+            return of_tables
+                .flat_map(|((table, changes), info)| self.marks_first(table, info, &changes))
+                .take(AT_A_TIME)
+                .collect();
+        }
+        let redirects: Vec<_> = owed.into_iter().filter(|(_, o)| !o.is_answer()).collect();
+        let chunks = redirects.chunks(self.room.tables()).take(AT_A_TIME);
+        chunks.map(|owed| self.answer(owed)).collect()
+    }
+
+    fn answer(&self, owed: &[(&TableId, &Owed)]) -> Proposal {
+        let trace = owed.last().and_then(|(table, _)| self.trace(table));
+        let empty = Proposal::new("answer").trace(trace);
+        owed.iter().fold(empty, |proposal, (table, owed)| {
+            self.put(proposal, table, owed)
+        })
+    }
+
+    /// Marks of a table that do not fit into one transaction with its answer.
+    fn marks_first(
+        &self,
+        table: &TableId,
+        info: Revision,
+        changes: &[MarkChange<'_>],
+    ) -> Vec<Proposal> {
+        let guard = Guard::ModRevision(self.info_key(table).into(), info);
+        let chunks = changes.chunks(self.room.0 - 1);
+        let one = |changes: &[MarkChange<'_>]| {
+            let empty = Proposal::new("mark_dropped_columns").guard(guard.clone());
+            changes
                 .iter()
-                .filter(|((_, table), change)| tables.contains(table) && change.2.is_some());
-            of_tables.fold(proposal, |proposal, (_, change)| {
-                with_mark(proposal, change)
-            })
+                .fold(empty, |p, change| self.with_mark(p, *change))
         };
-        chunks.into_iter().map(one).collect()
+        chunks.map(one).collect()
     }
 
     fn trace(&self, table: &TableId) -> Option<String> {
@@ -136,127 +187,107 @@ impl Steps<'_> {
             .put_traced(key, value)
     }
 
-    /// Marks that are not as they should be, by column and table.
-    fn mark_changes(&self, lock: &Lock) -> BTreeMap<(String, TableId), MarkChange> {
-        let none = Marks::new();
-        let present = self.task.marks.get(&lock.id).unwrap_or(&none);
-        let mut changes = BTreeMap::new();
-        for (table, mark) in lock.columns.values().flatten() {
-            let at = (mark.spelling.clone(), table.clone());
-            let known = present.get(&at);
-            if known.is_none_or(|(stage, _)| *stage != mark.stage) {
-                let key = self.mark_key(&at);
-                changes.insert(at, (key, known.map(|(_, at)| *at), Some(mark.stage)));
-            }
-        }
-        for (at, (_, revision)) in present {
-            let is_wanted = lock
-                .mark(&at.1, &at.0)
-                .is_some_and(|mark| mark.spelling == at.0);
-            if !is_wanted {
-                changes.insert(at.clone(), (self.mark_key(at), Some(*revision), None));
-            }
-        }
-        changes
+    fn change<'a>(&self, lock: &Lock, at: &'a At) -> MarkChange<'a> {
+        let present = self.task.marks.get(&lock.id);
+        let known = present.and_then(|marks| marks.get(&(at.1.clone(), at.0.clone())));
+        (
+            at,
+            known.map(|(_, revision)| *revision),
+            lock.columns.wanted(at),
+        )
+    }
+
+    /// Marks of a table that are to be put with what is owed to it.
+    fn new_marks<'a>(&self, lock: &'a Lock, table: &'a TableId) -> Vec<MarkChange<'a>> {
+        let unsettled = lock.columns.unsettled_of(table);
+        let changes = unsettled.map(|at| self.change(lock, at));
+        changes.filter(|(_, _, stage)| stage.is_some()).collect()
     }
 
     /// Changes of marks that no answer brings.
     fn advance(&self, lock: &Lock) -> Vec<Proposal> {
-        let changes = self.mark_changes(lock);
-        let others: Vec<&MarkChange> = changes
-            .iter()
-            .filter(|((_, table), change)| change.2.is_none() || !lock.owed.contains_key(table))
-            .map(|(_, change)| change)
+        let most = self.room.0 * AT_A_TIME;
+        let unsettled = lock.columns.unsettled().take(most);
+        let changes: Vec<MarkChange<'_>> = unsettled
+            .map(|at| self.change(lock, at))
+            .filter(|(at, _, stage)| stage.is_none() || lock.owed.get(&at.0).is_none())
             .collect();
-        let one = |changes: &[&MarkChange]| {
+        let one = |changes: &[MarkChange<'_>]| {
             let empty = Proposal::new("advance_dropped_columns");
             changes
                 .iter()
-                .fold(empty, |proposal, change| with_mark(proposal, change))
+                .fold(empty, |p, change| self.with_mark(p, *change))
         };
-        others.chunks(2 * TABLES_PER_PROPOSAL).map(one).collect()
+        let mut proposals: Vec<Proposal> = changes.chunks(self.room.0).map(one).collect();
+        let forgotten: Vec<&String> = lock.columns.forgotten().collect();
+        proposals.extend(forgotten.chunks(self.room.0).map(|columns| {
+            let empty = Proposal::new("forget_dropped_columns");
+            columns.iter().fold(empty, |proposal, column| {
+                let prefix = DroppedColumnKey::prefix_of_column(&lock.id, column);
+                proposal.delete(KeyRange::prefix(prefix))
+            })
+        }));
+        proposals
     }
 
     /// Records of tables that have left. Those of a source that takes no part are deleted only while it takes none.
     fn forget(&self, lock: &Lock) -> Vec<Proposal> {
-        let (stopped, gone): (Vec<&TableId>, Vec<&TableId>) = lock
-            .leaving
-            .iter()
-            .partition(|table| self.task.is_stopped(&table.source));
+        let leaving = lock.leaving.iter().take(self.room.tables() * AT_A_TIME);
+        let (stopped, gone): (Vec<&TableId>, Vec<&TableId>) =
+            leaving.partition(|table| self.task.is_stopped(&table.source));
         let mut proposals = self.delete("forget_tables", &gone);
-        for tables in stopped.chunks(STOPPED_PER_PROPOSAL) {
+        for tables in stopped.chunks((self.room.0 / 3).max(1)) {
             let sources: BTreeSet<&SourceId> = tables.iter().map(|table| &table.source).collect();
-            for proposal in self.delete("forget_stopped", tables) {
-                let guarded = sources.iter().fold(proposal, |proposal, source| {
-                    proposal.guard(no_subtask(source, &self.key.task))
-                });
-                proposals.push(guarded);
-            }
-        }
-        proposals
-    }
-
-    /// The whole lock. Of a large one the rest follows when a part is gone; a newer info stops it.
-    fn remove(&self, lock: &Lock) -> Vec<Proposal> {
-        let with_records = |table: &&TableId| {
-            self.task.infos.contains_key(*table) || self.task.operations.contains_key(*table)
-        };
-        let is_whole = lock.members.len() <= TABLES_PER_PROPOSAL;
-        let mut tables: Vec<&TableId> = lock.members.keys().collect();
-        if !is_whole {
-            tables.retain(with_records);
-        }
-        tables.extend(&lock.leaving);
-        let mut proposals = self.delete("remove_lock", &tables);
-        if self.task.marks.contains_key(&lock.id)
-            && let Some(first) = proposals.first_mut()
-        {
-            let marks = KeyRange::prefix(DroppedColumnKey::prefix_of_lock(&lock.id));
-            first.deletes.push(marks);
+            let proposal = self.delete_of(Proposal::new("forget_stopped"), tables);
+            proposals.push(sources.iter().fold(proposal, |proposal, source| {
+                proposal.guard(no_subtask(source, &self.key.task))
+            }));
         }
         proposals
     }
 
     /// Deletes info and operation of each table, if they are those that were seen.
-    fn delete(&self, name: &'static str, tables: &[&TableId]) -> Vec<Proposal> {
-        let one = |tables: &[&TableId]| {
-            tables.iter().fold(Proposal::new(name), |proposal, table| {
-                let (info, operation) = (self.info_key(table), self.operation_key(table));
-                let reported = self.task.infos.get(*table).map(|info| info.revision);
-                let answered = self.task.operations.get(*table).map(|a| a.revision);
-                proposal
-                    .guard(Guard::unchanged(info.clone(), reported))
-                    .guard(Guard::unchanged(operation.clone(), answered))
-                    .delete(KeyRange::key(info))
-                    .delete(KeyRange::key(operation))
-            })
-        };
-        tables.chunks(TABLES_PER_PROPOSAL).map(one).collect()
+    pub(super) fn delete(&self, name: &'static str, tables: &[&TableId]) -> Vec<Proposal> {
+        let chunks = tables.chunks(self.room.tables());
+        chunks
+            .map(|tables| self.delete_of(Proposal::new(name), tables))
+            .collect()
     }
 
-    /// Operations and marks that outlived their lock: a worker was late, or a removal was cut short.
+    pub(super) fn delete_of(&self, proposal: Proposal, tables: &[&TableId]) -> Proposal {
+        tables.iter().fold(proposal, |proposal, table| {
+            let (info, operation) = (self.info_key(table), self.operation_key(table));
+            let reported = self.task.infos.get(*table).map(|info| info.revision);
+            let answered = self.task.operations.get(*table).map(|a| a.revision);
+            proposal
+                .guard(Guard::unchanged(info.clone(), reported))
+                .guard(Guard::unchanged(operation.clone(), answered))
+                .delete(KeyRange::key(info))
+                .delete(KeyRange::key(operation))
+        })
+    }
+
+    /// Operations and marks that outlived their lock: a worker was late.
     fn left_over(&self) -> Vec<Proposal> {
         if self.task.by_lock.contains_key(&self.key.id) {
             return Vec::new();
         }
-        let of_lock = self.task.operations.iter().filter(|(table, answered)| {
-            answered.operation.id == self.key.id && !self.task.infos.contains_key(*table)
-        });
-        let tables: Vec<&TableId> = of_lock.map(|(table, _)| table).collect();
+        let tables: Vec<&TableId> = self.answered_only().collect();
         let mut proposals = self.delete("forget_operations", &tables);
-        let marks = self.task.marks.get(&self.key.id);
-        let keys: Vec<(String, Revision)> = marks
-            .into_iter()
-            .flatten()
-            .map(|(at, (_, revision))| (self.mark_key(at), *revision))
-            .collect();
-        proposals.extend(keys.chunks(2 * TABLES_PER_PROPOSAL).map(|keys| {
-            let empty = Proposal::new("forget_dropped_columns");
-            keys.iter().fold(empty, |proposal, (key, revision)| {
-                with_mark(proposal, &(key.clone(), Some(*revision), None))
-            })
-        }));
+        if self.task.marks.contains_key(&self.key.id) {
+            let marks = KeyRange::prefix(DroppedColumnKey::prefix_of_lock(&self.key.id));
+            proposals.push(Proposal::new("forget_dropped_columns").delete(marks));
+        }
         proposals
+    }
+
+    /// Tables that have an operation of the lock and no info; so many that one decision is not too large.
+    pub(super) fn answered_only(&self) -> impl Iterator<Item = &TableId> {
+        let answered = self.task.answered_by_lock.get(&self.key.id);
+        let answered = answered.into_iter().flatten();
+        answered
+            .filter(|table| !self.task.infos.contains_key(*table))
+            .take(self.room.tables() * AT_A_TIME)
     }
 
     fn info_key(&self, table: &TableId) -> String {
@@ -279,22 +310,20 @@ impl Steps<'_> {
         .encode()
     }
 
-    fn mark_key(&self, (column, table): &(String, TableId)) -> String {
-        DroppedColumnKey {
+    fn with_mark(&self, proposal: Proposal, (at, present, stage): MarkChange<'_>) -> Proposal {
+        let (table, column) = at;
+        let key = DroppedColumnKey {
             lock: self.key.id.clone(),
             column: column.clone(),
             source: table.source.clone(),
             schema: table.schema.clone(),
             table: table.table.clone(),
         }
-        .encode()
-    }
-}
-
-fn with_mark(proposal: Proposal, (key, present, stage): &MarkChange) -> Proposal {
-    let proposal = proposal.guard(Guard::unchanged(key.clone(), *present));
-    match stage {
-        Some(stage) => proposal.put(key.clone(), stage.to_bytes()),
-        None => proposal.delete(KeyRange::key(key.as_str())),
+        .encode();
+        let proposal = proposal.guard(Guard::unchanged(key.clone(), present));
+        match stage {
+            Some(stage) => proposal.put(key, stage.to_bytes()),
+            None => proposal.delete(KeyRange::key(key)),
+        }
     }
 }

@@ -7,7 +7,16 @@ use dm_store::KeyValue;
 
 use super::*;
 
+mod effort;
+#[expect(dead_code, reason = "what must hold of it is looked at elsewhere")]
+#[path = "../../tests/support/history.rs"]
+mod history;
+#[expect(dead_code, reason = "only a part of the stage is needed here")]
+#[path = "../../tests/support/stage.rs"]
+mod stage;
 mod stopped;
+#[path = "../../tests/support/world.rs"]
+mod world;
 
 fn put(key: String, value: &[u8], at: i64) -> Event {
     Event::Put(KeyValue {

@@ -1,20 +1,22 @@
 //! A world for the optimist's machine: a small etcd, a downstream checkpoint, leaders that come and go.
 
+#![expect(dead_code, reason = "each test program uses its own part of the world")]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dm_keyspace::LeaseId;
 use dm_keyspace::optimism::{Operation, OperationKey};
-use dm_replica::{Machine, Proposal, Subject};
+use dm_keyspace::{LeaseId, TaskName};
+use dm_replica::{Machine, Plan, Proposal, Subject};
 use dm_store::{Batch, Event, Guard, KeyValue, Revision, Snapshot};
-use optimist_svc::machine::{Found, Optimist, TableId};
+use optimist_svc::machine::{Found, Optimist, TableId, UnlockRefusal, UnlockRequest};
 
 /// Keys with revisions and a log of all changes.
 pub(crate) struct Etcd {
     pub(crate) revision: Revision,
     pub(crate) keys: BTreeMap<Bytes, KeyValue>,
-    log: Vec<Event>,
+    pub(crate) log: Vec<Event>,
 }
 
 impl Etcd {
@@ -85,12 +87,12 @@ impl Etcd {
             .iter()
             .map(|put| (put.key.clone(), put.value.bytes(proposal.trace.as_deref())))
             .collect();
-        let in_ranges = |key: &Bytes| proposal.deletes.iter().any(|range| range.contains(key));
-        let deletes: Vec<_> = self
-            .keys
-            .keys()
-            .filter(|key| in_ranges(key))
-            .map(|key| String::from_utf8_lossy(key).into_owned())
+        let deletes = proposal.deletes.iter().flat_map(|range| {
+            let from = self.keys.range(Bytes::copy_from_slice(range.start())..);
+            from.take_while(|(key, _)| range.contains(key))
+        });
+        let deletes: Vec<_> = deletes
+            .map(|(key, _)| String::from_utf8_lossy(key).into_owned())
             .collect();
         let operations = puts
             .iter()
@@ -105,6 +107,7 @@ impl Etcd {
 
 struct Leader {
     machine: Optimist,
+    wanted: BTreeMap<Subject, Vec<Proposal>>,
     seen: usize,
 }
 
@@ -115,6 +118,10 @@ pub(crate) struct World {
     pub(crate) checkpoint: BTreeMap<TableId, String>,
     leader: Option<Leader>,
     pub(crate) put: Vec<Operation>,
+    /// Proposals that the leader has tried to commit: the name of each, and how large it is.
+    pub(crate) committed: Vec<(&'static str, usize)>,
+    /// Operations that etcd takes in one transaction.
+    pub(crate) max_txn_ops: usize,
 }
 
 impl Default for World {
@@ -128,6 +135,8 @@ impl Default for World {
             checkpoint: BTreeMap::new(),
             leader: None,
             put: Vec::new(),
+            committed: Vec::new(),
+            max_txn_ops: 128,
         }
     }
 }
@@ -139,17 +148,36 @@ impl World {
 
     /// A leader that has seen nothing reads everything.
     pub(crate) fn start(&mut self) {
-        let mut machine = Optimist::reading_schemas(Duration::from_secs(60));
+        let machine = Optimist::reading_schemas(Duration::from_secs(60));
+        let mut machine = machine.with_max_txn_ops(self.max_txn_ops);
         machine.load(&Snapshot {
             revision: self.etcd.revision,
             entries: self.etcd.keys.values().cloned().collect(),
         });
         let seen = self.etcd.log.len();
-        self.leader = Some(Leader { machine, seen });
+        self.leader = Some(Leader {
+            machine,
+            wanted: BTreeMap::new(),
+            seen,
+        });
     }
 
     pub(crate) fn machine(&self) -> Option<&Optimist> {
         self.leader.as_ref().map(|leader| &leader.machine)
+    }
+
+    /// Puts what an operator decides into etcd, if the machine takes it.
+    pub(crate) fn unlock(
+        &mut self,
+        task: &TaskName,
+        request: &UnlockRequest,
+    ) -> Result<(), UnlockRefusal> {
+        let machine = self.machine().expect("somebody leads");
+        if let Plan::Commit(proposal, ()) = machine.plan_unlock(task, request)? {
+            let put = self.etcd.commit(&proposal).expect("nobody else writes");
+            self.put.extend(put);
+        }
+        Ok(())
     }
 
     /// Goes on until nothing happens any more.
@@ -163,11 +191,20 @@ impl World {
     }
 
     /// The leader folds what is new, reads schemas that it wants, decides, and commits. Whether anything happened.
-    fn step(&mut self) -> bool {
+    pub(crate) fn step(&mut self) -> bool {
+        self.step_behind(usize::MAX)
+    }
+
+    /// As [`World::step`], but the leader has not seen more than `events` new events, whole revisions only.
+    pub(crate) fn step_behind(&mut self, events: usize) -> bool {
         let Some(leader) = &mut self.leader else {
             return false;
         };
-        let news = self.etcd.log[leader.seen..].to_vec();
+        let mut news = self.etcd.log[leader.seen..].to_vec();
+        while news.len() > events {
+            let last = news.last().map(Event::revision);
+            news.retain(|event| Some(event.revision()) != last);
+        }
         leader.seen += news.len();
         let is_news = !news.is_empty();
         if let Some(last) = news.last().map(Event::revision) {
@@ -176,28 +213,55 @@ impl World {
                 events: news,
             });
         }
-        for wanted in leader.machine.wanted() {
-            let found = wanted
-                .tables
-                .into_iter()
-                .map(|table| (table.clone(), self.checkpoint.get(&table).cloned()));
-            let found = Found {
-                schemas: found.collect(),
-                task: wanted.task,
-                lock: wanted.lock,
-            };
-            leader.machine.input(found.into());
+        hand_over(&mut leader.machine, &self.checkpoint);
+        for decision in leader.machine.decide() {
+            leader.wanted.insert(decision.subject, decision.proposals);
         }
-        let decisions = leader.machine.decide();
-        let wanted: BTreeMap<Subject, Vec<Proposal>> = decisions
-            .into_iter()
-            .map(|decision| (decision.subject, decision.proposals))
-            .collect();
+        let wanted = std::mem::take(&mut leader.wanted);
         let has_wanted = wanted.values().any(|proposals| !proposals.is_empty());
         for proposal in wanted.values().flatten() {
+            self.committed.push((proposal.name, weight(proposal)));
             self.put
                 .extend(self.etcd.commit(proposal).into_iter().flatten());
         }
         is_news || has_wanted
     }
+
+    /// What the leader decides when it is asked once more; nothing has happened.
+    pub(crate) fn decide_again(&mut self) -> usize {
+        let leader = self.leader.as_mut();
+        leader.map_or(0, |leader| leader.machine.decide().len())
+    }
+
+    /// A machine that has just read everything.
+    pub(crate) fn loaded(&self) -> Optimist {
+        let mut machine = Optimist::reading_schemas(Duration::from_secs(60));
+        machine.load(&Snapshot {
+            revision: self.etcd.revision,
+            entries: self.etcd.keys.values().cloned().collect(),
+        });
+        hand_over(&mut machine, &self.checkpoint);
+        machine
+    }
+}
+
+/// Gives a machine what it wants of the checkpoint.
+fn hand_over(machine: &mut Optimist, checkpoint: &BTreeMap<TableId, String>) {
+    for wanted in machine.wanted() {
+        let tables = wanted.tables.into_iter();
+        let found = Found {
+            schemas: tables
+                .map(|table| (table.clone(), checkpoint.get(&table).cloned()))
+                .collect(),
+            task: wanted.task,
+            lock: wanted.lock,
+        };
+        machine.input(found.into());
+    }
+}
+
+/// What etcd counts of a proposal, the fence apart.
+fn weight(proposal: &Proposal) -> usize {
+    let writes = proposal.puts.len() + proposal.deletes.len();
+    writes.max(proposal.guards.len())
 }

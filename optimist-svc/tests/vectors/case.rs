@@ -1,4 +1,4 @@
-//! The file's format.
+//! The form of `optimism.json`. A field that is not listed here is an error: nothing of a case is passed over.
 
 use std::collections::BTreeMap;
 
@@ -6,21 +6,32 @@ use serde::Deserialize;
 use serde_json::Value;
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct File {
     pub(crate) format: String,
     pub(crate) version: u32,
+    #[serde(default, rename = "spec")]
+    pub(crate) _spec: Value,
     pub(crate) cases: Vec<Case>,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Case {
     pub(crate) name: String,
     pub(crate) class: String,
+    #[serde(default, rename = "rule")]
+    pub(crate) _rule: Value,
+    #[serde(default, rename = "origin")]
+    pub(crate) _origin: Value,
+    #[serde(default, rename = "note")]
+    pub(crate) _note: Value,
     pub(crate) tables: Vec<Table>,
     pub(crate) steps: Vec<Step>,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Table {
     pub(crate) source: String,
     pub(crate) schema: String,
@@ -34,6 +45,7 @@ pub(crate) struct Table {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Route {
     pub(crate) schema: String,
     pub(crate) table: String,
@@ -41,6 +53,7 @@ pub(crate) struct Route {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Step {
     pub(crate) op: String,
     #[serde(default)]
@@ -72,6 +85,11 @@ pub(crate) struct Step {
     #[serde(default)]
     pub(crate) advisory: Vec<String>,
     pub(crate) expect: BTreeMap<String, Value>,
+    /// How DM differs; information only.
+    #[serde(default, rename = "dm")]
+    pub(crate) _dm: Value,
+    #[serde(default, rename = "note")]
+    pub(crate) _note: Value,
 }
 
 fn yes() -> bool {

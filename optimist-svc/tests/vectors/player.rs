@@ -7,23 +7,22 @@ use dm_keyspace::optimism::{
     SourceTables, SourceTablesKey, Tables, lock_id,
 };
 use dm_keyspace::{OpaqueJson, SourceId, SubtaskKey};
-use dm_replica::Plan;
 use dm_schema::Options;
 use dm_schema::create_table::{Defaults, read_create_table};
-use optimist_svc::errors;
 use optimist_svc::machine::{TableId, UnlockRequest};
 use serde_json::{Map, Value, json};
 
+use crate::TASK;
 use crate::case::{Case, Step};
-use crate::world::World;
-
-const TASK: &str = "task";
+use crate::host::Host;
 
 /// Upstream tables of each source with their targets.
 type Routes = BTreeMap<SourceId, BTreeMap<(String, String), (String, String)>>;
 
-struct Player {
-    world: World,
+struct Player<'a> {
+    host: &'a mut dyn Host,
+    /// What the coordinator has put in this step.
+    put: Vec<Operation>,
     routes: Routes,
     /// The last schema that each table has sent.
     sent: BTreeMap<TableId, String>,
@@ -39,21 +38,22 @@ struct Answer {
 
 /// Plays a case to its end or to the first step that is not as expected. Then another leader takes over, and must find
 /// all infos answered.
-pub(crate) fn play(case: &Case) -> Result<(), String> {
-    let mut player = Player::new(case);
+pub(crate) fn play(case: &Case, host: &mut dyn Host) -> Result<(), String> {
+    let mut player = Player::new(case, host);
     for (number, step) in case.steps.iter().enumerate() {
-        player.world.put.clear();
+        player.host.take_put();
         let answer = player.perform(step);
-        player.world.quiet();
+        player.host.quiet();
+        player.put = player.host.take_put();
         player
             .compare(step, &answer)
             .map_err(|e| format!("step {number} ({}): {e}", step.op))?;
     }
-    player.world.put.clear();
-    player.world.stop();
-    player.world.start();
-    player.world.quiet();
-    match player.world.put.as_slice() {
+    player.host.stop();
+    player.host.take_put();
+    player.host.start();
+    player.host.quiet();
+    match player.host.take_put().as_slice() {
         [] => Ok(()),
         again => Err(format!("the next leader answers again: {again:?}")),
     }
@@ -69,10 +69,11 @@ fn default_target() -> (String, String) {
     ("db".to_owned(), "tbl".to_owned())
 }
 
-impl Player {
-    fn new(case: &Case) -> Self {
+impl<'a> Player<'a> {
+    fn new(case: &Case, host: &'a mut dyn Host) -> Self {
         let mut player = Self {
-            world: World::default(),
+            host,
+            put: Vec::new(),
             routes: Routes::new(),
             sent: BTreeMap::new(),
             targets: BTreeMap::new(),
@@ -84,11 +85,8 @@ impl Player {
             .collect();
         for source in sources {
             player.routes.insert(source.into(), BTreeMap::new());
-            let key = subtask_key(source);
-            player
-                .world
-                .etcd
-                .write(vec![(key, b"name = \"task\"".to_vec())], &[]);
+            let record = player.host.subtask(source);
+            player.host.write(vec![(subtask_key(source), record)], &[]);
         }
         for table in &case.tables {
             let id = TableId {
@@ -98,10 +96,7 @@ impl Player {
             };
             let target = table.down.clone().unwrap_or_else(default_target);
             if table.in_checkpoint {
-                player
-                    .world
-                    .checkpoint
-                    .insert(id.clone(), json_of(&table.create));
+                player.host.flush(&id, &json_of(&table.create));
             }
             if table.in_source_tables {
                 player.route(&id, target.clone());
@@ -111,8 +106,8 @@ impl Player {
         for source in player.routes.keys().cloned().collect::<Vec<_>>() {
             player.put_source_tables(&source);
         }
-        player.world.start();
-        player.world.quiet();
+        player.host.start();
+        player.host.quiet();
         player
     }
 
@@ -140,7 +135,7 @@ impl Player {
             ..SourceTables::default()
         };
         let key = source_tables_key(source);
-        self.world.etcd.write(vec![(key, record.to_bytes())], &[]);
+        self.host.write(vec![(key, record.to_bytes())], &[]);
     }
 
     fn perform(&mut self, step: &Step) -> Answer {
@@ -157,7 +152,7 @@ impl Player {
             "add_table" => {
                 let create = step.create.as_deref().expect("a new table has a structure");
                 if step.flush {
-                    self.world.checkpoint.insert(id.clone(), json_of(create));
+                    self.host.flush(&id, &json_of(create));
                 }
                 self.route(&id, step.down.clone().unwrap_or_else(default_target));
                 self.put_source_tables(&id.source);
@@ -181,7 +176,7 @@ impl Player {
             }
             "delete_source_tables" => {
                 let key = source_tables_key(&id.source);
-                self.world.etcd.write(Vec::new(), &[key]);
+                self.host.write(Vec::new(), &[key]);
             }
             "remove_sources" => {
                 let keys: Vec<_> = step
@@ -189,17 +184,12 @@ impl Player {
                     .iter()
                     .map(|source| subtask_key(source))
                     .collect();
-                self.world.etcd.write(Vec::new(), &keys);
+                self.host.write(Vec::new(), &keys);
             }
-            "remove_task" => {
-                let machine = self.world.machine().expect("somebody leads");
-                if let Plan::Commit(proposal, _) = machine.plan_remove_meta(&TASK.into()) {
-                    self.world.etcd.commit(&proposal).expect("it has no guard");
-                }
-            }
+            "remove_task" => self.host.remove_task(),
             "leader_change" => {
-                self.world.stop();
-                self.world.start();
+                self.host.stop();
+                self.host.start();
             }
             "unlock" => answer.error_code = Some(self.unlock(step, &id)),
             "show_locks" => answer.shown = Some(self.show(step)),
@@ -229,29 +219,24 @@ impl Player {
             self.sent.insert(table.clone(), json_of(last));
         }
         let key = info.key().encode();
-        self.world.etcd.write(vec![(key, info.to_bytes())], &[]);
+        self.host.write(vec![(key, info.to_bytes())], &[]);
     }
 
     fn op_done(&mut self, step: &Step, table: &TableId) {
         if !step.deliver {
-            self.world.stop();
+            self.host.stop();
         }
         let key = operation_key(table);
-        let present = self
-            .world
-            .etcd
-            .get(&key)
-            .expect("the table has an operation");
-        let operation = Operation::from_bytes(&present.value).expect("operations decode");
+        let present = self.host.value(&key).expect("the table has an operation");
+        let operation = Operation::from_bytes(&present).expect("operations decode");
         let is_executed = matches!(
             operation.conflict_stage,
             ConflictStage::None | ConflictStage::Unlocked
         );
         if let Some(sent) = self.sent.get(table).filter(|_| is_executed && step.flush) {
-            self.world.checkpoint.insert(table.clone(), sent.clone());
+            self.host.flush(table, sent);
         }
-        self.world
-            .etcd
+        self.host
             .write(vec![(key, operation.into_done().to_bytes())], &[]);
     }
 
@@ -262,30 +247,14 @@ impl Player {
             table: table.clone(),
             executes: step.action.as_deref() == Some("exec"),
         };
-        let machine = self.world.machine().expect("somebody leads");
-        match machine.plan_unlock(&TASK.into(), &request) {
-            Ok(Plan::Done(())) => 0,
-            Ok(Plan::Commit(proposal, ())) => {
-                let put = self
-                    .world
-                    .etcd
-                    .commit(&proposal)
-                    .expect("nobody else writes");
-                self.world.put.extend(put);
-                0
-            }
-            Err(refusal) => errors::refusal(&request, &refusal).code().number(),
-        }
+        self.host.unlock(&request)
     }
 
     fn show(&self, step: &Step) -> Value {
         let sources: Vec<SourceId> = step.sources.iter().map(|s| s.as_str().into()).collect();
-        let locks = self.world.machine().map(|m| m.locks(&step.task, &sources));
-        let rows = locks.iter().flatten().flat_map(|lock| {
-            lock.rows(&sources).into_iter().map(|(owner, ddls)| {
-                let ddls = (!ddls.is_empty()).then_some(ddls);
-                json!({ "id": lock.id, "owner": owner, "ddls": ddls, "synced": lock.synced, "unsynced": lock.unsynced })
-            })
+        let rows = self.host.rows(&step.task, &sources).into_iter().map(|row| {
+            let ddls = (!row.ddls.is_empty()).then_some(row.ddls);
+            json!({ "id": row.id, "owner": row.owner, "ddls": ddls, "synced": row.synced, "unsynced": row.unsynced })
         });
         rows.collect()
     }
@@ -312,7 +281,7 @@ impl Player {
 
     fn observe(&self, member: &str, answer: &Answer) -> Value {
         match member {
-            "puts" => self.world.put.iter().map(put).collect(),
+            "puts" => self.put.iter().map(put).collect(),
             "locks" => self.locks(),
             "dropped_columns" => self.dropped_columns(),
             "infos" => self.tables(InfoKey::PREFIX, |key| {
@@ -338,11 +307,10 @@ impl Player {
     }
 
     fn locks(&self) -> Value {
-        let locks = self
-            .world
-            .machine()
-            .map(|m| m.locks("", &[]))
-            .unwrap_or_default();
+        let locks = match self.host.leads() {
+            true => self.host.locks(),
+            false => Vec::new(),
+        };
         let locks = locks.into_iter().map(|lock| {
             let tables =
                 json!({ "synced": lock.synced, "unsynced": lock.unsynced, "undone": lock.undone });
@@ -353,9 +321,9 @@ impl Player {
 
     fn dropped_columns(&self) -> Value {
         let mut locks: BTreeMap<String, BTreeMap<String, Map<String, Value>>> = BTreeMap::new();
-        for (key, value) in self.world.etcd.under(DroppedColumnKey::PREFIX) {
-            let key = DroppedColumnKey::parse(key).expect("a key of the family");
-            let stage = DropStage::from_bytes(value).expect("a stage");
+        for (key, value) in self.host.entries(DroppedColumnKey::PREFIX) {
+            let key = DroppedColumnKey::parse(&key).expect("a key of the family");
+            let stage = DropStage::from_bytes(&value).expect("a stage");
             let DroppedColumnKey {
                 lock,
                 column,
@@ -376,7 +344,8 @@ impl Player {
     }
 
     fn tables(&self, prefix: &'static str, id: impl Fn(&[u8]) -> Option<TableId>) -> Value {
-        let keys = self.world.etcd.under(prefix).filter_map(|(key, _)| id(key));
+        let entries = self.host.entries(prefix).into_iter();
+        let keys = entries.filter_map(|(key, _)| id(&key));
         let mut names: Vec<String> = keys.map(|id| id.to_string()).collect();
         names.sort();
         json!(names)
