@@ -21,7 +21,8 @@ use downstream::{Connection, Downstream};
 
 /// Tables that one query asks for.
 const TABLES_PER_QUERY: usize = 1_000;
-/// Tasks that are read at a time.
+/// Tasks that are read at a time for the first time; others that were not read before are read beside them, so many at a
+/// time, too: downstreams that never answer hold up only each other.
 const TASKS_AT_A_TIME: usize = 64;
 /// Pause after the first failure; doubled with each that follows.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -209,16 +210,27 @@ impl Plan {
     /// The tasks to begin with now.
     fn begin(&mut self, wanting: &BTreeSet<TaskName>, now: Instant) -> Vec<TaskName> {
         self.waiting.retain(|task, _| wanting.contains(task));
+        let (mut retried, mut fresh) = (0, 0);
+        for task in &self.running {
+            match self.waiting.contains_key(task) {
+                true => retried += 1,
+                false => fresh += 1,
+            }
+        }
         let mut due = Vec::new();
         for task in wanting {
-            let is_early = self
-                .waiting
-                .get(task)
-                .is_some_and(|pause| pause.until > now);
-            if self.running.len() < TASKS_AT_A_TIME
-                && !is_early
-                && self.running.insert(task.clone())
-            {
+            let pause = self.waiting.get(task);
+            let is_early = pause.is_some_and(|pause| pause.until > now);
+            if is_early || self.running.contains(task) {
+                continue;
+            }
+            let running = match pause {
+                Some(_) => &mut retried,
+                None => &mut fresh,
+            };
+            if *running < TASKS_AT_A_TIME {
+                *running += 1;
+                self.running.insert(task.clone());
                 due.push(task.clone());
             }
         }
@@ -273,5 +285,25 @@ mod tests {
         assert_eq!(pauses[7], Some(10_000));
         assert!(plan.begin(&BTreeSet::new(), start).is_empty());
         assert_eq!(plan.next(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn downstreams_that_never_answer_do_not_hold_up_one_that_does() {
+        let names = (0..2 * TASKS_AT_A_TIME).map(|number| format!("hangs{number}").into());
+        let hanging: Vec<TaskName> = names.collect();
+        let mut wanting: BTreeSet<TaskName> = hanging.iter().cloned().collect();
+        let mut plan = Plan::default();
+        let start = Instant::now();
+        // Each is tried, and hangs until its time is up.
+        for _ in 0..2 {
+            for task in plan.begin(&wanting, start) {
+                plan.end(&task, false, start);
+            }
+        }
+        let again = start + LAST_PAUSE;
+        assert_eq!(plan.begin(&wanting, again).len(), TASKS_AT_A_TIME);
+        let answers: TaskName = "answers".into();
+        wanting.insert(answers.clone());
+        assert_eq!(plan.begin(&wanting, again), [answers]);
     }
 }
