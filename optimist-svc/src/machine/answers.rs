@@ -160,7 +160,7 @@ fn waits_at<'a>(
 
 /// Whether a done operation may be the answer to an info, and not to the one before: it executes nothing but what is
 /// reported there, and drops no other column.
-fn may_answer(operation: &Operation, info: &Reported) -> bool {
+pub(super) fn may_answer(operation: &Operation, info: &Reported) -> bool {
     let mut reported = info.ddls.iter();
     let mut told = operation.ddls.iter().flatten();
     let are_told = told.all(|ddl| reported.any(|reported| reported == ddl));

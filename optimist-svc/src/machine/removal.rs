@@ -9,6 +9,7 @@ use dm_replica::Proposal;
 use dm_store::{Guard, KeyRange, Revision};
 
 use super::LockKey;
+use super::answers::may_answer;
 use super::evidence::TableId;
 use super::lock::Lock;
 use super::steps::{AT_A_TIME, Steps};
@@ -59,7 +60,7 @@ impl Steps<'_> {
         }
     }
 
-    /// What is left of a lock whose removal has begun: infos that are answered and done, operations without an info, marks.
+    /// What is left of a lock whose removal has begun: infos that are answered, operations without an info, marks.
     /// What is reported since then stays, and is a new lock when the key is gone.
     pub(super) fn go_on_removing(&self, since: Revision) -> Vec<Proposal> {
         let reported = self.task.by_lock.get(&self.key.id).into_iter().flatten();
@@ -82,16 +83,17 @@ impl Steps<'_> {
         proposals
     }
 
-    /// Nobody waits for an answer to the table's info.
+    /// Nobody waits for an answer to the table's info: it has got one, done or with nothing to do, before all was resolved.
     fn is_over(&self, table: &TableId, since: Revision) -> bool {
         let Some(info) = self.task.infos.get(table) else {
             return false;
         };
         let answered = self.task.operations.get(table);
-        let is_done = answered.is_some_and(|a| {
-            a.operation.done && a.operation.id == self.key.id && a.revision > info.revision
+        let is_answered = answered.is_some_and(|a| {
+            let is_newer = a.operation.id == self.key.id && a.revision > info.revision;
+            is_newer && (!a.operation.done || may_answer(&a.operation, info))
         });
-        is_done || (info.ignore_conflict && info.revision < since)
+        is_answered || (info.ignore_conflict && info.revision < since)
     }
 
     fn marks(&self) -> KeyRange {

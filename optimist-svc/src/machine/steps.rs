@@ -17,9 +17,9 @@ use super::lock::Lock;
 use super::marks::At;
 use super::owing::Owed;
 
-/// Transactions that one decision asks for at most. The rest follows when they are done, so that the cost of a large lock
+/// Transactions that one decision asks for at most, or nearly. The rest follows when they are done, so that the cost of a large lock
 /// does not grow with the number of its transactions.
-pub(super) const AT_A_TIME: usize = 20;
+pub(super) const AT_A_TIME: usize = 10;
 
 /// How many guards, or writes, one proposal may have: etcd's limit without the fence.
 #[derive(Clone, Copy, Debug)]
@@ -103,12 +103,14 @@ type MarkChange<'a> = (&'a At, Option<Revision>, Option<DropStage>);
 impl Steps<'_> {
     /// The operations that are owed, those of one judgement together.
     fn answers(&self, lock: &Lock) -> Vec<Proposal> {
-        let mut proposals = Vec::new();
-        let mut last = None;
-        while proposals.len() < AT_A_TIME
+        let mut proposals: Vec<Proposal> = Vec::new();
+        let (mut last, mut guards) = (None, 0);
+        while guards < self.room.0 * AT_A_TIME
             && let Some(group) = lock.owed.group_after(last)
         {
-            proposals.extend(self.group(lock, group));
+            let of_group = self.group(lock, group);
+            guards += of_group.iter().map(|p| p.guards.len()).sum::<usize>();
+            proposals.extend(of_group);
             last = Some(group);
         }
         proposals

@@ -120,6 +120,31 @@ fn removal_of_many_tables_goes_on_whoever_leads() {
 }
 
 #[test]
+fn answer_with_nothing_to_do_that_nobody_has_done_does_not_outlive_the_lock() {
+    let tables = names(40);
+    let mut stage = stage(&tables, OLD, 32);
+    let (first, others) = tables.split_first().expect("there are some");
+    let key = (
+        "ADD INDEX i (a)",
+        "id INT PRIMARY KEY, a INT, c INT, KEY i (a)",
+    );
+    for table in &tables {
+        stage.report(table, &[ADD]);
+        stage.done(table);
+        if table == first {
+            // Told to execute nothing, it stays done.
+            assert_eq!(stage.report(first, &[key]), told("none", &[]));
+        }
+    }
+    for table in others {
+        stage.report(table, &[key]);
+        stage.done(table);
+    }
+    assert_eq!(stage.records(), Vec::<String>::new(), "{:?}", stage.shown());
+    assert!(stage.shown().is_none());
+}
+
+#[test]
 fn what_is_reported_while_a_lock_is_being_removed_is_a_new_lock() {
     for changes_leader in [false, true] {
         let tables = names(40);

@@ -3,6 +3,7 @@
 
 mod cases;
 mod large;
+mod late;
 #[path = "../support/stage.rs"]
 mod stage;
 mod unlocking;
