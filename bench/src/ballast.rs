@@ -2,7 +2,7 @@
 //! nothing is to be done about it.
 
 use dm_keyspace::pessimism::Info;
-use dm_store::{KeyRange, Revision};
+use dm_store::{KeyRange, Revision, Snapshot};
 
 use crate::{Error, Result, World};
 
@@ -47,8 +47,7 @@ impl Ballast {
     /// # Errors
     /// When there are more already.
     pub async fn fill_to(&mut self, total: usize) -> Result<Revision> {
-        let present = self.world.store(0).snapshot(&KeyRange::dm()).await;
-        let present = present.map_err(Error::etcd("count keys"))?;
+        let present = self.present().await?;
         let missing = total.checked_sub(present.entries.len()).ok_or_else(|| {
             let found = present.entries.len();
             Error::Usage(format!(
@@ -56,6 +55,39 @@ impl Ballast {
             ))
         })?;
         Ok(self.add(missing).await?.max(present.revision))
+    }
+
+    /// Adds locks until there are `total` infos of this ballast or a few more; gives the revision after which all are there.
+    ///
+    /// # Errors
+    /// When etcd refuses one.
+    pub async fn fill_to_infos(&mut self, total: usize) -> Result<Revision> {
+        let tasks = total.div_ceil(self.members.saturating_sub(1).max(1));
+        let keys = tasks * self.keys_of_a_task();
+        self.add(keys.saturating_sub(self.keys)).await
+    }
+
+    /// Keys under `/dm-`, whoever put them.
+    ///
+    /// # Errors
+    /// When etcd does not answer.
+    pub async fn keys_in_etcd(&self) -> Result<usize> {
+        Ok(self.present().await?.entries.len())
+    }
+
+    async fn present(&self) -> Result<Snapshot> {
+        let present = self.world.store(0).snapshot(&KeyRange::dm()).await;
+        present.map_err(Error::etcd("count keys"))
+    }
+
+    /// How many of the keys are infos.
+    #[must_use]
+    pub fn infos(&self) -> usize {
+        let (whole, rest) = (
+            self.keys / self.keys_of_a_task(),
+            self.keys % self.keys_of_a_task(),
+        );
+        whole * (self.members - 1) + rest.saturating_sub(self.members)
     }
 
     async fn add(&mut self, missing: usize) -> Result<Revision> {
@@ -87,6 +119,22 @@ mod tests {
 
     use super::*;
     use crate::names::Run;
+
+    #[tokio::test]
+    async fn infos_are_counted() {
+        let world = World::new(Run::new("b"), vec!["127.0.0.1:1".to_owned()], None)
+            .await
+            .unwrap();
+        let mut ballast = Ballast::new(&world, 10);
+        for (keys, infos) in [(0, 0), (10, 0), (12, 2), (19, 9), (29, 9), (30, 10)] {
+            ballast.keys = keys;
+            assert_eq!(ballast.infos(), infos, "{keys} keys");
+            let records = (0..keys).map(|number| ballast.record(number).0);
+            let prefix = dm_keyspace::pessimism::InfoKey::PREFIX;
+            let counted = records.filter(|key| key.starts_with(prefix)).count();
+            assert_eq!(counted, infos, "{keys} keys");
+        }
+    }
 
     #[tokio::test]
     async fn no_number_of_ballast_keys_completes_a_lock() {

@@ -7,6 +7,7 @@ use dm_keyspace::Role;
 
 use crate::cluster::Wanted;
 use crate::cpu::Watched;
+use crate::optimism::Sizes;
 use crate::suite::Plan;
 use crate::{Error, Result};
 
@@ -42,6 +43,8 @@ pub enum Command {
     Scheduler(Own),
     /// As `self`, but what concerns the pessimist
     Pessimist(Own),
+    /// As `self`, but what concerns the optimist
+    Optimist(Own),
 }
 
 impl Command {
@@ -49,7 +52,9 @@ impl Command {
     #[must_use]
     pub fn own(&self) -> &Own {
         match self {
-            Self::Own(own) | Self::Scheduler(own) | Self::Pessimist(own) => own,
+            Self::Own(own) | Self::Scheduler(own) | Self::Pessimist(own) | Self::Optimist(own) => {
+                own
+            }
         }
     }
 
@@ -58,6 +63,7 @@ impl Command {
         match self {
             Self::Own(_) => Part::value_variants(),
             Self::Scheduler(_) => &[Part::Placement],
+            Self::Optimist(_) => &[Part::Optimism],
             Self::Pessimist(_) => &[
                 Part::Latency,
                 Part::Throughput,
@@ -116,6 +122,8 @@ pub enum Part {
     Pending,
     /// Takeover and memory, by keys in etcd.
     Takeover,
+    /// Optimistic shard DDLs.
+    Optimism,
     /// Sources on workers, by their number; of services that bench has started only.
     Placement,
 }
@@ -138,9 +146,15 @@ pub struct Amount {
     /// Numbers of keys in etcd [default: 100,10000,100000, quick: 100,10000]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub keys: Vec<usize>,
+    /// Numbers of pessimistic infos in etcd, for takeover and memory [default: 100000, quick: none]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub infos: Vec<usize>,
     /// Numbers of locks that wait [default: 1,100,10000, quick: 1,100]
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub locks: Vec<usize>,
+    /// Numbers of tables in an optimistic lock [default: 10,1000,100000, quick: 10,100]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub tables: Vec<usize>,
     /// Exit with code 3 when an aim is missed
     #[arg(long)]
     pub strict: bool,
@@ -190,17 +204,49 @@ impl Amount {
                 or(&self.sources, &[10, 100, 1_000], &[10, 100]),
             ),
             pending: of(Part::Pending, or(&self.locks, &[1, 100, 10_000], &[1, 100])),
+            pending_sources: of(Part::Pending, or(&self.sources, &[10, 100, 1_000], &[10])),
             operations: if self.quick { 1_000 } else { 10_000 },
             keys: of(
                 Part::Takeover,
                 or(&self.keys, &[100, 10_000, 100_000], &[100, 10_000]),
             ),
+            infos: of(
+                Part::Takeover,
+                if self.keys.is_empty() || !self.infos.is_empty() {
+                    or(&self.infos, &[100_000], &[])
+                } else {
+                    // Who names numbers of keys wants those alone.
+                    Vec::new()
+                },
+            ),
+            optimism: self.optimism(measures(Part::Optimism), samples, or),
             placements: of(
                 Part::Placement,
                 or(&self.sources, &[100, 1_000, 10_000], &[100]),
             ),
             losses: if self.quick { 20 } else { 200 },
             resignations: if self.quick { 3 } else { 15 },
+            kills: if self.quick { 1 } else { 5 },
+        }
+    }
+}
+
+impl Amount {
+    fn optimism(
+        &self,
+        is_measured: bool,
+        samples: usize,
+        or: impl Fn(&[usize], &[usize], &[usize]) -> Vec<usize>,
+    ) -> Sizes {
+        if !is_measured {
+            return Sizes::default();
+        }
+        Sizes {
+            samples,
+            tables: or(&self.tables, &[10, 1_000, 100_000], &[10, 100]),
+            infos: if self.quick { 200 } else { 2_000 },
+            conflict: if self.quick { 100 } else { 10_000 },
+            resignations: if self.quick { 2 } else { 15 },
             kills: if self.quick { 1 } else { 5 },
         }
     }
@@ -292,9 +338,10 @@ mod tests {
         let cli = parsed(&["self", "--keys", "10000,100", "--only=takeover"]);
         let plan = cli.plan();
         assert_eq!(
-            (plan.samples, plan.sources, plan.keys),
-            (0, vec![], vec![100, 10_000])
+            (plan.samples, plan.sources, plan.keys, plan.infos),
+            (0, vec![], vec![100, 10_000], vec![])
         );
+        assert_eq!(parsed(&["self"]).plan().infos, [100_000]);
     }
 
     #[test]
@@ -305,6 +352,12 @@ mod tests {
         let plan = parsed(&["pessimist", "--quick", "--only=pending"]).plan();
         assert_eq!((plan.samples, plan.pending), (0, vec![1, 100]));
         assert_eq!((plan.keys, plan.placements), (vec![], vec![]));
+        assert!(plan.optimism.are_none());
+        let plan = parsed(&["optimist", "--quick"]).plan();
+        assert_eq!(
+            (plan.pending, plan.optimism.tables),
+            (vec![], vec![10, 100])
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Who leads the coordination of shard DDLs, and how it is asked to stop: natively where the leader is of this project,
+//! Who leads a role, above all the coordination of shard DDLs, and how it is asked to stop: natively where the leader is of this project,
 //! by `OperateLeader` where it is a master of DM's own.
 
 use dm_keyspace::{Campaign, DmCampaignKey, LeaderKey, Member, MemberKey, Role};
@@ -25,26 +25,34 @@ pub struct Leader {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// A pessimist-svc.
-    Ours,
+    /// A service with this role.
+    Ours(Role),
     /// A master that does everything.
     Dm,
 }
 
 impl Leader {
-    /// The present one.
+    /// The present one of the pessimistic locks.
     ///
     /// # Errors
     /// When nobody leads.
     pub async fn find(store: &Store) -> Result<Self> {
+        Self::find_of(store, Role::Pessimist).await
+    }
+
+    /// The present one of a role.
+    ///
+    /// # Errors
+    /// When nobody leads.
+    pub async fn find_of(store: &Store, role: Role) -> Result<Self> {
         let lines = [
-            (LeaderKey::prefix_of_role(Role::Pessimist), Kind::Ours),
+            (LeaderKey::prefix_of_role(role), Kind::Ours(role)),
             (DmCampaignKey::PREFIX.to_owned(), Kind::Dm),
         ];
         for (prefix, kind) in lines {
             let line = store.snapshot(&KeyRange::prefix(prefix)).await;
             let mut line = line.map_err(Error::etcd("look for the leader"))?.entries;
-            line.retain(|kv| kind == Kind::Ours || DmCampaignKey::parse(&kv.key).is_ok());
+            line.retain(|kv| kind != Kind::Dm || DmCampaignKey::parse(&kv.key).is_ok());
             if let Some(first) = line.iter().min_by_key(|kv| kv.create_revision) {
                 return Self::of(first, kind);
             }
@@ -67,7 +75,7 @@ impl Leader {
     #[must_use]
     pub fn line(&self) -> KeyRange {
         KeyRange::prefix(match self.kind {
-            Kind::Ours => LeaderKey::prefix_of_role(Role::Pessimist),
+            Kind::Ours(role) => LeaderKey::prefix_of_role(role),
             Kind::Dm => DmCampaignKey::PREFIX.to_owned(),
         })
     }
@@ -78,7 +86,7 @@ impl Leader {
     /// When it refuses.
     pub async fn resign(&self) -> Result<()> {
         match self.kind {
-            Kind::Ours => {
+            Kind::Ours(_) => {
                 let mut member = MemberClient::new(channel(&self.addr)?);
                 let answer = member.resign(ResignRequest {}).await;
                 let was_leader = answer
@@ -99,7 +107,7 @@ impl Leader {
     /// When it refuses.
     pub async fn rejoin(&self) -> Result<()> {
         match self.kind {
-            Kind::Ours => Ok(()),
+            Kind::Ours(_) => Ok(()),
             Kind::Dm => self.operate(pb::LeaderOp::CancelEvictLeaderOp).await,
         }
     }

@@ -8,6 +8,7 @@
 //! | [`throughput`] | shard DDLs per second, by number of sources |
 //! | [`pending`] | the same while other locks wait, by their number |
 //! | [`takeover`] | how long a shard DDL waits when the leader resigns or is killed, by number of keys in etcd |
+//! | [`optimism`], [`shards`] | optimistic DDLs: latency, infos per second by tables in a lock, a conflict, takeover |
 //! | [`placement`] | sources on workers, by their number |
 //! | [`memory`], [`cpu`] | resident memory by number of keys in etcd; processor time by DDL |
 //! | [`cluster`] | etcd and the services, started for the purpose |
@@ -28,9 +29,11 @@ pub mod latency;
 pub mod leader;
 pub mod memory;
 pub mod names;
+pub mod optimism;
 pub mod pending;
 pub mod placement;
 pub mod report;
+pub mod shards;
 pub mod suite;
 pub mod takeover;
 pub mod throughput;

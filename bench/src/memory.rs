@@ -4,13 +4,14 @@ use std::fs;
 
 use crate::cpu::Watched;
 use crate::report::Table;
+use crate::takeover::Size;
 use crate::{Error, Result};
 
 /// Memory of all watched processes at one size of etcd.
 #[derive(Clone, Debug)]
 pub struct Memory {
-    /// Keys in etcd.
-    pub keys: usize,
+    /// How much is in etcd.
+    pub size: Size,
     /// Name and resident kibibytes.
     pub resident: Vec<(String, u64)>,
 }
@@ -19,7 +20,7 @@ pub struct Memory {
 ///
 /// # Errors
 /// When a process is gone.
-pub fn measure(keys: usize, processes: &[Watched]) -> Result<Memory> {
+pub fn measure(size: Size, processes: &[Watched]) -> Result<Memory> {
     let read = |process: &Watched| -> Result<(String, u64)> {
         let path = format!("/proc/{}/status", process.pid);
         let text = fs::read_to_string(&path)
@@ -29,7 +30,7 @@ pub fn measure(keys: usize, processes: &[Watched]) -> Result<Memory> {
         Ok((process.name.clone(), kib))
     };
     let resident = processes.iter().map(read).collect::<Result<_>>()?;
-    Ok(Memory { keys, resident })
+    Ok(Memory { size, resident })
 }
 
 fn resident_kib(status: &str) -> Option<u64> {
@@ -44,7 +45,7 @@ fn resident_kib(status: &str) -> Option<u64> {
 pub fn table(measured: &[Memory]) -> Table {
     let sizes: Vec<String> = measured
         .iter()
-        .map(|one| format!("{} keys", one.keys))
+        .map(|one| format!("{} keys, {} infos", one.size.keys, one.size.infos))
         .collect();
     let mut columns = vec!["process"];
     columns.extend(sizes.iter().map(String::as_str));
@@ -63,7 +64,7 @@ pub fn table(measured: &[Memory]) -> Table {
         row.extend(measured.iter().map(cell));
         table.row(row);
     }
-    table.note("Read when every replica had folded all keys, before any takeover at that size. Half of the keys are subtasks of about 2 KB, half are infos.");
+    table.note("Read when every replica had folded all keys, before any takeover at that size. The other half of the keys are subtasks of about 2 KB.");
     table
 }
 
@@ -92,8 +93,8 @@ mod tests {
             name: "me".to_owned(),
             pid: std::process::id(),
         };
-        let measured = measure(7, &[me]).unwrap();
+        let measured = measure(Size { keys: 7, infos: 3 }, &[me]).unwrap();
         assert!(measured.resident[0].1 > 500, "{measured:?}");
-        assert!(table(&[measured]).to_string().contains("7 keys"));
+        assert!(table(&[measured]).to_string().contains("7 keys, 3 infos"));
     }
 }

@@ -3,15 +3,17 @@
 //!
 //! Workers are nothing but their records: a worker that goes is a keepalive key that goes.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod bounds;
+
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use dm_keyspace::{
-    Bound, BoundKey, Campaign, JoinTime, KeepAlive, KeepAliveKey, LeaderKey, Role, SourceId,
-    SubtaskKey, SubtaskStageKey, TaskName, WorkerInfo, WorkerInfoKey, WorkerName,
+    BoundKey, Campaign, JoinTime, KeepAlive, KeepAliveKey, LeaderKey, Role, SourceId, SubtaskKey,
+    SubtaskStageKey, TaskName, WorkerInfo, WorkerInfoKey, WorkerName,
 };
 use dm_proto::pb;
-use dm_store::{Event, Feed, FeedItem, KeyRange, KeyValue, Revision};
+use dm_store::{Event, Feed, FeedItem, KeyRange, Revision};
 use dm_testkit::mariadb::{self, MariaDb};
 
 use crate::cluster::{Cluster, Wanted};
@@ -19,17 +21,20 @@ use crate::cpu::{Cpu, Watched};
 use crate::error::within;
 use crate::leader::{describe, members};
 use crate::names::Run;
-use crate::report::{Table, rate_cell, time_cell};
-use crate::times::Times;
+use crate::report::{Aim, Table, rate_cell, ratio_cell, time_cell};
+use crate::takeover::Size;
+use crate::times::{Times, ratio};
 use crate::world::source_config;
 use crate::{Error, Result, World, memory};
+
+use bounds::Bounds;
 
 /// How long anything here may take.
 const LIMIT: Duration = Duration::from_secs(300);
 /// Pause between two looks at the replicas.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Events whose cost is taken.
-const EVENTS: usize = 5_000;
+/// With most sources an event may cost so many times as much as with fewest, to count as independent of them.
+const COST_AIM: f64 = 1.5;
 
 /// How often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,25 +43,31 @@ pub struct Often {
     pub losses: usize,
     /// Leaders that are killed.
     pub kills: usize,
+    /// Events whose cost is taken.
+    pub events: usize,
 }
 
 /// What was measured for one number of sources.
 #[derive(Clone, Debug)]
 pub struct Placed {
-    sources: usize,
+    /// How many there are.
+    pub sources: usize,
     /// From the start of the schedulers' processes until every source is bound.
-    cold: Duration,
-    /// From the end of a keepalive to the new bound.
-    lost: Times,
+    pub cold: Duration,
+    /// From the moment a keepalive key is gone to the new bound.
+    pub lost: Times,
     /// From the call of start-task until the records of all subtasks are there.
-    started: Duration,
-    /// Processor time of all schedulers for an event, and events a second.
-    cost: Duration,
-    folded: Duration,
+    pub started: Duration,
+    /// Events that were folded to take their cost.
+    pub events: usize,
+    /// Processor time of all schedulers for one of them.
+    pub cost: Duration,
+    /// In which time all of them were folded.
+    pub folded: Duration,
     /// From SIGKILL of the leader, with a worker lost at the same moment, to the new bound.
-    takeover: Times,
+    pub takeover: Times,
     /// Of the scheduler that takes most.
-    resident_kib: u64,
+    pub resident_kib: u64,
 }
 
 /// Starts the target of tasks: start-task asks it for its version.
@@ -91,29 +102,30 @@ pub async fn measure(
         cluster,
         world,
         sources,
-        bounds: BTreeMap::new(),
+        bounds: Bounds::default(),
     };
     let cold = stage.cold_start(wanted.replicas).await?;
     let mut feed = stage
         .world
         .store(0)
         .feed(KeyRange::prefix(BoundKey::PREFIX));
-    stage.fold(feed.next().await)?;
+    stage.bounds.fold(feed.next().await)?;
     let mut lost = Times::default();
     for number in 0..often.losses {
-        lost.record(stage.lose_worker(&mut feed, number).await?);
+        let loss = stage.lose_worker(&mut feed, number).await?;
+        lost.record(loss.bound.saturating_duration_since(loss.gone));
     }
-    let (folded, cost) = stage.cost().await?;
+    let (folded, cost) = stage.cost(often.events).await?;
     let started = stage.start_task(target).await?;
     let schedulers = stage.schedulers();
-    let resident = memory::measure(sources, &schedulers)?.resident;
+    let resident = memory::measure(Size::default(), &schedulers)?.resident;
     let mut takeover = Times::default();
     for number in 0..often.kills {
         let leader = stage.leader().await?;
         let began = Instant::now();
         stage.cluster.kill(&leader)?;
-        stage.lose_worker(&mut feed, number).await?;
-        takeover.record(began.elapsed());
+        let loss = stage.lose_worker(&mut feed, number).await?;
+        takeover.record(loss.bound.duration_since(began));
         stage.cluster.start_again(&leader)?;
         stage.caught_up(Revision::ZERO).await?;
     }
@@ -122,6 +134,7 @@ pub async fn measure(
         cold,
         lost,
         started,
+        events: often.events,
         cost,
         folded,
         takeover,
@@ -129,12 +142,19 @@ pub async fn measure(
     })
 }
 
+/// A worker that has gone.
+struct Loss {
+    /// When etcd had said that its keepalive key is gone.
+    gone: Instant,
+    /// When the new bound was seen.
+    bound: Instant,
+}
+
 struct Stage {
     cluster: Cluster,
     world: World,
     sources: usize,
-    /// Who serves which source, as folded.
-    bounds: BTreeMap<WorkerName, SourceId>,
+    bounds: Bounds,
 }
 
 impl Stage {
@@ -167,65 +187,34 @@ impl Stage {
         let what = || format!("{wanted} sources are bound");
         let all_bound = async {
             while self.bounds.len() < wanted {
-                self.fold(feed.next().await)?;
+                self.bounds.fold(feed.next().await)?;
             }
             Ok(began.elapsed())
         };
         within(LIMIT, what, all_bound).await
     }
 
-    /// Takes bounds in. A source may have one at a time.
-    fn fold(&mut self, item: FeedItem) -> Result<()> {
-        let events = match item {
-            FeedItem::Reset(snapshot) => {
-                self.bounds.clear();
-                snapshot.entries.into_iter().map(Event::Put).collect()
-            }
-            FeedItem::Batch(batch) => batch.events,
-        };
-        for event in events {
-            let key = BoundKey::parse(event.key())
-                .map_err(|e| Error::Wrong(format!("the key of a bound: {e}")))?;
-            match event {
-                Event::Put(kv) => drop(self.bounds.insert(key.worker, bound(&kv)?)),
-                Event::Delete { .. } => drop(self.bounds.remove(&key.worker)),
-            }
-        }
-        let sources: BTreeSet<_> = self.bounds.values().collect();
-        if sources.len() < self.bounds.len() {
-            return Err(Error::Wrong("a source is bound to two workers".to_owned()));
-        }
-        Ok(())
-    }
-
     /// Ends one worker, and brings it back when its source is bound again.
-    async fn lose_worker(&mut self, feed: &mut Feed, number: usize) -> Result<Duration> {
-        let position = number * 7 % self.bounds.len().max(1);
-        let found = self.bounds.iter().nth(position);
-        let (worker, source) = found
-            .map(|(worker, source)| (worker.clone(), source.clone()))
-            .ok_or_else(|| Error::Wrong("nothing is bound".to_owned()))?;
+    async fn lose_worker(&mut self, feed: &mut Feed, number: usize) -> Result<Loss> {
+        let (worker, source) = self.bounds.any(number * 7)?;
         let (key, value) = sign_of_life(&worker, 0);
-        let began = Instant::now();
-        let gone = self
-            .world
-            .store(0)
-            .delete(KeyRange::key(key.as_str()))
-            .await;
-        gone.map_err(Error::commit("end a worker"))?;
-        let what = || format!("{source} is bound again");
-        let again = async {
-            loop {
-                self.fold(feed.next().await)?;
-                let mut bounds = self.bounds.iter();
-                if bounds.any(|(other, served)| *served == source && *other != worker) {
-                    return Ok(began.elapsed());
-                }
-            }
+        let store = self.world.store(0).clone();
+        let end = async {
+            let gone = store.delete(KeyRange::key(key.as_str())).await;
+            gone.map_err(Error::commit("end a worker"))?;
+            Ok(Instant::now())
         };
-        let time = within(LIMIT, what, again).await?;
+        let bounds = &mut self.bounds;
+        let again = async {
+            while !bounds.is_served_by_another(&source, &worker) {
+                bounds.fold(feed.next().await)?;
+            }
+            Ok(Instant::now())
+        };
+        let both = async { tokio::try_join!(end, again) };
+        let (gone, bound) = within(LIMIT, || format!("{source} is bound again"), both).await?;
         self.world.load([(key, value)]).await?;
-        Ok(time)
+        Ok(Loss { gone, bound })
     }
 
     /// The call itself also waits for the workers, which are not there to answer; only what it writes is looked at.
@@ -274,10 +263,10 @@ impl Stage {
     }
 
     /// Time and processor time of one event among all sources: a worker's sign of life, put anew.
-    async fn cost(&mut self) -> Result<(Duration, Duration)> {
+    async fn cost(&mut self, events: usize) -> Result<(Duration, Duration)> {
         let schedulers = self.schedulers();
         let workers: Vec<_> = self.workers().collect();
-        let signs: Vec<_> = (0..EVENTS)
+        let signs: Vec<_> = (0..events)
             .map(|number| sign_of_life(&workers[number % workers.len()], number as u64 + 1))
             .collect();
         self.caught_up(Revision::ZERO).await?;
@@ -285,7 +274,7 @@ impl Stage {
         let last = self.world.load(signs).await?;
         self.caught_up(last).await?;
         let cpu = Cpu::used(&schedulers)?.since(before).services;
-        let one = |time: Duration| time / u32::try_from(EVENTS).unwrap_or(u32::MAX);
+        let one = |time: Duration| time / u32::try_from(events.max(1)).unwrap_or(u32::MAX);
         Ok((began.elapsed(), one(cpu)))
     }
 
@@ -329,12 +318,6 @@ impl Stage {
         all.retain(|process| process.name.starts_with("scheduler"));
         all
     }
-}
-
-fn bound(kv: &KeyValue) -> Result<SourceId> {
-    Bound::from_bytes(&kv.value)
-        .map(|bound| bound.source)
-        .map_err(|e| Error::Wrong(format!("a bound: {e}")))
 }
 
 fn registration(worker: WorkerName) -> (String, Vec<u8>) {
@@ -402,14 +385,37 @@ pub fn table(measured: &[Placed]) -> Table {
             time_cell(one.lost.p50()),
             time_cell(one.lost.p99()),
             time_cell(one.started),
-            rate_cell(EVENTS, one.folded),
+            rate_cell(one.events, one.folded),
             time_cell(one.cost),
             time_cell(one.takeover.p50()),
             (one.resident_kib / 1024).to_string(),
         ]);
     }
-    table.note("A cold start begins with the schedulers' processes. Events are signs of life put anew, as fast as etcd takes them; their processor time is that of all schedulers together. start-task sends two records for each source.");
+    table.note("A cold start begins with the schedulers' processes. A worker is gone when etcd has said that its keepalive key is deleted. Events are signs of life put anew, as fast as etcd takes them; their processor time is that of all schedulers together. start-task sends two records for each source.");
     table
+}
+
+/// The aim: an event costs the same however many sources there are.
+#[must_use]
+pub fn aims(measured: &[Placed]) -> Vec<Aim> {
+    let fewest = measured.iter().min_by_key(|one| one.sources);
+    let most = measured.iter().max_by_key(|one| one.sources);
+    let pair = fewest
+        .zip(most)
+        .filter(|(few, many)| few.sources < many.sources);
+    let aim = pair.map(|(few, many)| {
+        let growth = ratio(many.cost, few.cost);
+        Aim {
+            what: format!(
+                "processor time of the schedulers for an event, {} sources : {} sources",
+                many.sources, few.sources
+            ),
+            limit: format!("at most {COST_AIM}"),
+            measured: ratio_cell(growth),
+            is_met: growth.is_some_and(|growth| growth <= COST_AIM),
+        }
+    });
+    aim.into_iter().collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Which scenario runs when: small ones first, and those that fill etcd on a cluster that is still empty.
 
+use dm_keyspace::Role;
+
 use crate::ballast::Ballast;
 use crate::cli::{Cli, External};
 use crate::cluster::{Cluster, Wanted};
@@ -7,13 +9,16 @@ use crate::cpu::Watched;
 use crate::names::Run;
 use crate::placement::{self, Often};
 use crate::report::Report;
-use crate::takeover::{self, Scene, Way};
+use crate::takeover::{self, Scene, Size, Way};
 use crate::throughput::{self, Load, Shape};
 use crate::worker::Fleet;
-use crate::{Error, Result, World, facts, latency, memory, pending};
+use crate::{Error, Result, World, facts, latency, memory, optimism, pending};
 
 /// Sources of each task whose keys are just there: nearly half of the keys are infos.
 const BALLAST_MEMBERS: usize = 10;
+
+/// Events of workers whose cost to the schedulers is taken.
+const PLACEMENT_EVENTS: usize = 5_000;
 
 /// How much of what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,10 +29,16 @@ pub struct Plan {
     pub sources: Vec<usize>,
     /// Numbers of locks that wait meanwhile, ascending.
     pub pending: Vec<usize>,
+    /// Numbers of sources at work beside them, ascending.
+    pub pending_sources: Vec<usize>,
     /// About so many operations per throughput measurement.
     pub operations: usize,
     /// Numbers of keys, ascending.
     pub keys: Vec<usize>,
+    /// Numbers of pessimistic infos, ascending; they come after the numbers of keys.
+    pub infos: Vec<usize>,
+    /// What is measured of optimistic DDLs.
+    pub optimism: optimism::Sizes,
     /// Numbers of sources to be placed, ascending.
     pub placements: Vec<usize>,
     /// Workers that go, at each of them.
@@ -46,7 +57,7 @@ impl Plan {
 
     /// Whether anything is measured by the number of keys.
     fn fills(&self) -> bool {
-        !self.keys.is_empty()
+        !self.keys.is_empty() || !self.infos.is_empty()
     }
 }
 
@@ -96,6 +107,11 @@ async fn of_own(wanted: &Wanted, plan: &Plan) -> Result<Report> {
         let measured = by_size(&mut subject, plan, &mut report).await;
         measured.inspect_err(|_| subject.say_last_words())?;
     }
+    if !plan.optimism.are_none() && wanted.roles.contains(&Role::Optimist) {
+        let mut subject = Subject::own(wanted, &mut report).await?;
+        let measured = by_tables(&mut subject, plan, &mut report).await;
+        measured.inspect_err(|_| subject.say_last_words())?;
+    }
     by_sources(wanted, plan, &mut report).await?;
     report.limits = limits(wanted.roles.len() > 1);
     Ok(report)
@@ -127,6 +143,9 @@ async fn of_external(
         if !plan.pending.is_empty() {
             by_locks(&mut subject, plan, &mut report).await?;
         }
+        if !plan.optimism.are_none() {
+            by_tables(&mut subject, plan, &mut report).await?;
+        }
         Ok(())
     };
     let measured = unless(interrupted, measured).await;
@@ -148,7 +167,7 @@ async fn of_external(
 fn data_place(wanted: &Wanted) -> String {
     match &wanted.etcd_dir {
         None => {
-            "in memory: no disk slows the bare round trip down, which makes the first aim harder"
+            "in memory: no disk slows the bare round trip down, which makes the aim for the median harder"
                 .to_owned()
         }
         Some(dir) => format!("in {}", dir.display()),
@@ -221,7 +240,7 @@ async fn by_load(subject: &mut Subject, plan: &Plan, report: &mut Report) -> Res
         )
         .await?;
         report.tables.push(measured.table());
-        report.aims.push(measured.aim());
+        report.aims.extend(measured.aims());
     }
     let mut all = Vec::new();
     for &count in &plan.sources {
@@ -251,9 +270,18 @@ async fn by_load(subject: &mut Subject, plan: &Plan, report: &mut Report) -> Res
 async fn by_locks(subject: &mut Subject, plan: &Plan, report: &mut Report) -> Result<()> {
     let processes = subject.processes();
     let world = &subject.world;
-    let measured = pending::measure(world, &plan.pending, plan.operations, &processes).await?;
+    let (locks, sources) = (&plan.pending, &plan.pending_sources);
+    let measured = pending::measure(world, locks, sources, plan.operations, &processes).await?;
     report.tables.push(pending::table(&measured));
+    report.aims.extend(pending::aims(&measured));
     Ok(())
+}
+
+/// Until when etcd is filled up.
+#[derive(Clone, Copy, Debug)]
+enum Fill {
+    Keys(usize),
+    Infos(usize),
 }
 
 /// Memory and takeovers with more and more keys.
@@ -264,20 +292,28 @@ async fn by_size(subject: &mut Subject, plan: &Plan, report: &mut Report) -> Res
     scene.warm_up().await?;
     let mut ballast = Ballast::new(&subject.world, BALLAST_MEMBERS);
     let (mut takeovers, mut memories) = (Vec::new(), Vec::new());
-    for &keys in &plan.keys {
-        tracing::info!(keys, "loading keys");
-        let loaded = ballast.fill_to(keys).await?;
+    let keys = plan.keys.iter().map(|&keys| Fill::Keys(keys));
+    for fill in keys.chain(plan.infos.iter().map(|&infos| Fill::Infos(infos))) {
+        tracing::info!(?fill, "loading keys");
+        let loaded = match fill {
+            Fill::Keys(keys) => ballast.fill_to(keys).await?,
+            Fill::Infos(infos) => ballast.fill_to_infos(infos).await?,
+        };
+        let size = Size {
+            keys: ballast.keys_in_etcd().await?,
+            infos: ballast.infos(),
+        };
         takeover::in_line(&subject.world, loaded).await?;
         scene.warm_up().await?;
-        memories.push(memory::measure(keys, &subject.processes())?);
+        memories.push(memory::measure(size, &subject.processes())?);
         for (way, times) in [(Way::Resign, plan.resignations), (Way::Kill, plan.kills)] {
             if way == Way::Kill && subject.cluster.is_none() {
                 continue;
             }
-            tracing::info!(keys, ?way, times, "measuring takeovers");
+            tracing::info!(?size, ?way, times, "measuring takeovers");
             takeovers.push(
                 scene
-                    .measure(subject.cluster.as_mut(), way, keys, loaded, times)
+                    .measure(subject.cluster.as_mut(), way, size, loaded, times)
                     .await?,
             );
         }
@@ -290,11 +326,22 @@ async fn by_size(subject: &mut Subject, plan: &Plan, report: &mut Report) -> Res
     fleet.leave().await
 }
 
+/// Optimistic DDLs with more and more tables.
+async fn by_tables(subject: &mut Subject, plan: &Plan, report: &mut Report) -> Result<()> {
+    let processes = subject.processes();
+    let (world, cluster) = (&subject.world, subject.cluster.as_mut());
+    let measured = optimism::measure(world, cluster, &processes, &plan.optimism).await?;
+    report.tables.extend(optimism::tables(&measured));
+    report.aims.extend(optimism::aims(&measured));
+    Ok(())
+}
+
 /// Placement of more and more sources, each number on a cluster of its own.
 async fn by_sources(wanted: &Wanted, plan: &Plan, report: &mut Report) -> Result<()> {
     let often = Often {
         losses: plan.losses,
         kills: plan.kills,
+        events: PLACEMENT_EVENTS,
     };
     let mut placed = Vec::new();
     if plan.placements.is_empty() {
@@ -306,6 +353,7 @@ async fn by_sources(wanted: &Wanted, plan: &Plan, report: &mut Report) -> Result
         placed.push(placement::measure(wanted, &target, sources, often).await?);
     }
     report.tables.push(placement::table(&placed));
+    report.aims.extend(placement::aims(&placed));
     Ok(())
 }
 

@@ -36,11 +36,20 @@ pub enum Way {
     Kill,
 }
 
-/// What was measured for one number of keys and one way.
+/// How much is in etcd.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size {
+    /// Keys of all kinds.
+    pub keys: usize,
+    /// Those of them that are pessimistic infos.
+    pub infos: usize,
+}
+
+/// What was measured for one size and one way.
 #[derive(Clone, Debug)]
 pub struct Takeover {
-    /// Keys in etcd.
-    pub keys: usize,
+    /// How much is in etcd.
+    pub size: Size,
     /// How the leaders went.
     pub way: Way,
     /// Info put -> operation put at the same size while nobody goes.
@@ -109,12 +118,12 @@ impl Scene {
         &mut self,
         mut cluster: Option<&mut Cluster>,
         way: Way,
-        keys: usize,
+        size: Size,
         loaded: Revision,
         times: usize,
     ) -> Result<Takeover> {
         let mut all = Takeover {
-            keys,
+            size,
             way,
             calm: Times::default(),
             gone: Times::default(),
@@ -246,6 +255,7 @@ pub fn table(measured: &[Takeover]) -> Table {
         "Takeover of the shard DDLs, by keys in etcd",
         &[
             "keys",
+            "infos",
             "leader",
             "n",
             "no takeover p50",
@@ -261,7 +271,8 @@ pub fn table(measured: &[Takeover]) -> Table {
             Way::Kill => "is killed (SIGKILL)",
         };
         table.row(vec![
-            one.keys.to_string(),
+            one.size.keys.to_string(),
+            one.size.infos.to_string(),
             way.to_owned(),
             one.served.count().to_string(),
             time_cell(one.calm.p50()),
@@ -288,17 +299,17 @@ pub fn aims(measured: &[Takeover]) -> Vec<Aim> {
             is_met: worst < limit,
         })
     };
-    let fewest = of(Way::Resign).min_by_key(|one| one.keys);
-    let most = of(Way::Resign).max_by_key(|one| one.keys);
+    let fewest = of(Way::Resign).min_by_key(|one| one.size);
+    let most = of(Way::Resign).max_by_key(|one| one.size);
     let growth = fewest
         .zip(most)
-        .filter(|(few, many)| few.keys < many.keys)
+        .filter(|(few, many)| few.size < many.size)
         .map(|(few, many)| {
             let growth = ratio(many.served.p50(), few.served.p50());
             Aim {
                 what: format!(
                     "median takeover after a resignation, {} keys : {} keys",
-                    many.keys, few.keys
+                    many.size.keys, few.size.keys
                 ),
                 limit: format!("at most {GROWTH_AIM}"),
                 measured: ratio_cell(growth),
@@ -319,7 +330,7 @@ mod tests {
 
     fn takeover(keys: usize, way: Way, served: &[u64]) -> Takeover {
         Takeover {
-            keys,
+            size: Size { keys, infos: 0 },
             way,
             calm: Times::default(),
             gone: Times::default(),

@@ -229,7 +229,9 @@ pub fn table(measured: &[Throughput]) -> Table {
     table
 }
 
-fn cost(cpu: Duration, operations: usize) -> Option<Duration> {
+/// Processor time of one of so many, if it can be told.
+#[must_use]
+pub fn cost(cpu: Duration, operations: usize) -> Option<Duration> {
     match u32::try_from(operations) {
         Ok(operations) if operations > 0 && !cpu.is_zero() => Some(cpu / operations),
         _ => None,

@@ -1,10 +1,12 @@
 //! What all scenarios share: connections to etcd, the way to the master, the names of the run, and the records that a
 //! task consists of.
 
+use std::collections::BTreeSet;
+use std::iter::Peekable;
 use std::time::Duration;
 
 use dm_keyspace::pessimism::{InfoKey, OperationKey};
-use dm_keyspace::{LastBoundKey, SourceConfigKey, SourceId, SubtaskKey, TaskName};
+use dm_keyspace::{LastBoundKey, SourceConfigKey, SourceId, SubtaskKey, TaskName, optimism};
 use dm_proto::pb::master_client::MasterClient;
 use dm_store::{KeyRange, Options, Put, Revision, Store, Txn};
 use dm_task::{SourceConfig, SubtaskConfig};
@@ -115,18 +117,7 @@ impl World {
         records: impl IntoIterator<Item = (String, Vec<u8>)> + Send,
     ) -> Result<Revision> {
         let mut records = records.into_iter().peekable();
-        let txns = std::iter::from_fn(move || {
-            records.peek()?;
-            let puts = records.by_ref().take(PUTS).map(|(key, value)| Put {
-                key: key.into(),
-                value: value.into(),
-                lease: None,
-            });
-            Some(Txn {
-                puts: puts.collect(),
-                ..Txn::default()
-            })
-        });
+        let txns = std::iter::from_fn(move || next_txn(&mut records));
         let committed = stream::iter(txns).enumerate().map(|(number, txn)| {
             let store = self.store(number).clone();
             async move { store.commit(&txn).await }
@@ -164,6 +155,14 @@ impl World {
         (key.encode(), text.into_bytes())
     }
 
+    /// The record of one subtask of an optimistic task.
+    #[must_use]
+    pub fn optimistic_subtask(&self, source: &SourceId, task: &TaskName) -> (String, Vec<u8>) {
+        let (key, text) = self.subtask(source, task);
+        let text = String::from_utf8_lossy(&text).replace("\"pessimistic\"", "\"optimistic\"");
+        (key, text.into_bytes())
+    }
+
     /// Removes every task, source, info and operation of this run, and what the master has noted about its workers.
     ///
     /// # Errors
@@ -174,6 +173,9 @@ impl World {
             SubtaskKey::PREFIX,
             InfoKey::PREFIX,
             OperationKey::PREFIX,
+            optimism::InfoKey::PREFIX,
+            optimism::OperationKey::PREFIX,
+            optimism::SourceTablesKey::PREFIX,
             SourceConfigKey::PREFIX,
             LastBoundKey::PREFIX,
         ];
@@ -185,6 +187,26 @@ impl World {
         }
         Ok(last)
     }
+}
+
+/// The next records, as many as fit; etcd takes a key once in a transaction.
+fn next_txn(records: &mut Peekable<impl Iterator<Item = (String, Vec<u8>)>>) -> Option<Txn> {
+    let mut puts = Vec::new();
+    let mut keys = BTreeSet::new();
+    while puts.len() < PUTS
+        && let Some((key, value)) = records.next_if(|(key, _)| keys.insert(key.clone()))
+    {
+        puts.push(Put {
+            key: key.into(),
+            value: value.into(),
+            lease: None,
+        });
+    }
+    let txn = Txn {
+        puts,
+        ..Txn::default()
+    };
+    (!txn.puts.is_empty()).then_some(txn)
 }
 
 /// A lazily opened connection.
@@ -236,6 +258,21 @@ fn subtask_template() -> Result<String> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_key_comes_once_in_a_transaction() {
+        let keys = ["a", "b", "a", "a", "c"].map(|key| (key.to_owned(), Vec::new()));
+        let mut records = keys.into_iter().peekable();
+        let sizes: Vec<_> = std::iter::from_fn(|| next_txn(&mut records))
+            .map(|txn| txn.puts.len())
+            .collect();
+        assert_eq!(sizes, [2, 1, 2]);
+        let many = (0..=PUTS).map(|number| (number.to_string(), Vec::new()));
+        let mut records = many.peekable();
+        assert_eq!(next_txn(&mut records).unwrap().puts.len(), PUTS);
+        assert_eq!(next_txn(&mut records).unwrap().puts.len(), 1);
+        assert!(next_txn(&mut records).is_none());
+    }
+
     #[tokio::test]
     async fn the_records_of_a_task_are_ones_that_dm_reads() {
         let world = World::new(Run::new("b"), vec!["127.0.0.1:1".to_owned()], None)
@@ -248,6 +285,9 @@ mod tests {
             (subtask.name.as_str(), subtask.source_id.as_str()),
             ("b-t-2", "b-source-1")
         );
+        let (_, text) = world.optimistic_subtask(&source, &task);
+        let subtask = SubtaskConfig::from_toml(std::str::from_utf8(&text).unwrap()).unwrap();
+        assert_eq!(subtask.shard_mode, "optimistic");
         let (_, text) = source_config(&source).unwrap();
         let config = SourceConfig::from_toml(std::str::from_utf8(&text).unwrap()).unwrap();
         assert_eq!(config.source_id, "b-source-1");

@@ -5,16 +5,21 @@
     reason = "helpers of tests fail by panic, like the tests"
 )]
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use bench::cluster::Wanted;
 use bench::names::Run;
+use bench::optimism::{self, Sizes};
+use bench::placement::{self, Often};
 use bench::throughput::{self, Load, Shape};
 use bench::{Error, World, latency};
 use dm_keyspace::pessimism::{Info, InfoKey, Operation};
 use dm_keyspace::{Member, Role, SourceId};
-use dm_replica::{Replica, Settings};
+use dm_replica::{Machine, Replica, Settings};
 use dm_store::{Event, FeedItem, KeyRange, Options, Store};
 use dm_testkit::etcd::RealEtcd;
+use optimist_svc::Optimist;
 use pessimist_svc::machine::{Limits, Pessimist};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -38,13 +43,12 @@ async fn store(etcd: &RealEtcd) -> Store {
 }
 
 async fn pessimist(etcd: &RealEtcd) -> JoinHandle<()> {
+    replica(etcd, Role::Pessimist, Pessimist::new(Limits::default())).await
+}
+
+async fn replica(etcd: &RealEtcd, role: Role, machine: impl Machine) -> JoinHandle<()> {
     let member = Member::new("p1", "127.0.0.1:9", "test");
-    let machine = Pessimist::new(Limits::default());
-    let replica = Replica::new(
-        Settings::new(Role::Pessimist, member),
-        store(etcd).await,
-        machine,
-    );
+    let replica = Replica::new(Settings::new(role, member), store(etcd).await, machine);
     tokio::spawn(replica.run(CancellationToken::new()))
 }
 
@@ -85,6 +89,77 @@ async fn a_right_master_is_measured() {
         .unwrap();
     assert_eq!(left.entries, []);
     pessimist.abort();
+}
+
+/// Where the services' programs are: beside the folder of this one, or where the environment says.
+fn programs() -> PathBuf {
+    let beside = || {
+        let me = std::env::current_exe().unwrap();
+        me.ancestors().nth(2).unwrap().to_owned()
+    };
+    std::env::var_os("PLAYGROUND_BIN_DIR").map_or_else(beside, PathBuf::from)
+}
+
+#[tokio::test]
+async fn sources_are_placed_and_workers_that_go_are_replaced() {
+    let wanted = Wanted {
+        roles: Role::ALL.to_vec(),
+        replicas: 2,
+        bin_dir: programs(),
+        etcd_dir: None,
+        flags: Vec::new(),
+    };
+    let often = Often {
+        losses: 2,
+        kills: 1,
+        events: 20,
+    };
+    let target = placement::target().await.unwrap();
+    let placed = placement::measure(&wanted, &target, 3, often)
+        .await
+        .unwrap();
+    assert_eq!((placed.sources, placed.events), (3, 20));
+    assert_eq!((placed.lost.count(), placed.takeover.count()), (2, 1));
+    for time in [placed.cold, placed.started, placed.folded] {
+        assert!(time > Duration::ZERO, "{placed:?}");
+    }
+    assert!(placed.takeover.max() > Duration::ZERO && placed.resident_kib > 0);
+    assert_eq!(placement::aims(&[placed]), [], "one size has no growth");
+}
+
+#[tokio::test]
+async fn optimistic_ddls_are_measured() {
+    let etcd = RealEtcd::start_temp().await.unwrap();
+    let machine = Optimist::reading_schemas(Duration::from_secs(60));
+    let optimist = replica(&etcd, Role::Optimist, machine).await;
+    let (world, _) = world(&etcd).await;
+    let sizes = Sizes {
+        samples: 9,
+        tables: vec![3, 8],
+        infos: 5,
+        conflict: 4,
+        ..Sizes::default()
+    };
+    let measured = optimism::measure(&world, None, &[], &sizes).await.unwrap();
+    let [ddl, bare] = measured.latency.as_ref().unwrap();
+    assert!(ddl.from_sent.count() >= 9 && bare.from_sent.count() >= 9);
+    let rates: Vec<_> = measured
+        .rates
+        .iter()
+        .map(|rate| (rate.tables, rate.infos))
+        .collect();
+    assert_eq!(rates, [(3, 4), (8, 5)], "two locks of three, one of eight");
+    let conflict = measured.conflict.unwrap();
+    assert!(conflict.tables == 4 && conflict.resolved > Duration::ZERO);
+    assert_eq!(optimism::tables(&measured).len(), 3);
+    world.clean_up().await.unwrap();
+    let left = store(&etcd)
+        .await
+        .snapshot(&KeyRange::prefix("/dm-master/shardddl-optimism/"))
+        .await
+        .unwrap();
+    assert_eq!(left.entries, []);
+    optimist.abort();
 }
 
 /// Tells everybody at once to do what `exec` says, whether others have reported or not.
