@@ -61,3 +61,4 @@ lint: setup
 bench: setup
 	$(CARGO) build --release -p bench -p election-svc -p scheduler-svc -p pessimist-svc -p optimist-svc
 	$(TARGET_DIR)/release/bench self $(ARGS)
+	$(CARGO) bench -p bench --bench fold
