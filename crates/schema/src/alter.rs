@@ -263,7 +263,7 @@ fn defined_column(tokens: &[Token]) -> Result<Defined, ReadError> {
     })
 }
 
-fn placed(tokens: &[Token]) -> (&[Token], Placement) {
+pub(crate) fn placed(tokens: &[Token]) -> (&[Token], Placement) {
     match tokens {
         [body @ .., first] if first.is_word("FIRST") => (body, Placement::First),
         [body @ .., after, Token::Word(name) | Token::Name(name)] if after.is_word("AFTER") => {

@@ -6,6 +6,7 @@
 mod charset;
 mod column;
 mod expression;
+mod follow;
 mod key;
 mod literal;
 mod options;
@@ -18,9 +19,10 @@ use std::collections::BTreeSet;
 
 use crate::lexer::{Options, ReadError, tokens};
 use crate::reader::{Cursor, split_commas};
-use crate::table_info::{ColumnInfo, IndexInfo, Name, TableInfo, code, flag};
+use crate::table_info::{ColumnInfo, IndexColumn, IndexInfo, Name, TableInfo, code, flag};
 
 pub use charset::Defaults;
+pub use follow::FollowError;
 pub use print::print_create_table;
 
 use column::Definition;
@@ -69,8 +71,10 @@ pub fn read_create_table(
     let elements = cursor.group()?;
     let mut info = TableInfo::new(Name::new(name));
     options::read(&mut cursor, defaults, &mut info)?;
+    let table = defaults.within(&info.charset, &info.collate);
     let mut builder = Builder {
         info,
+        table,
         columns: Vec::new(),
         keys: Vec::new(),
         inline_keys: Vec::new(),
@@ -83,6 +87,8 @@ pub fn read_create_table(
 
 struct Builder {
     info: TableInfo,
+    /// What holds within the table.
+    table: Defaults,
     columns: Vec<Definition>,
     keys: Vec<Key>,
     /// Keys written within columns come behind all others.
@@ -100,8 +106,7 @@ impl Builder {
             return Ok(());
         }
         let name = cursor.name("a column or a key")?;
-        let table = (self.info.charset.as_str(), self.info.collate.as_str());
-        let (definition, keys) = column::read(&name, &mut cursor, table)?;
+        let (definition, keys) = column::read(&name, &mut cursor, &self.table)?;
         if let Some(bits) = definition.auto_random {
             self.info.auto_random_bits = bits;
         }
@@ -152,11 +157,7 @@ impl Builder {
     fn flag_key_columns(&mut self) -> Result<(), CreateTableError> {
         let keys = std::mem::take(&mut self.keys);
         for key in &keys {
-            let (counted, flags) = match key.columns.len() {
-                n if key.primary => (n, flag::PRIMARY | flag::NOT_NULL),
-                1 if key.unique => (1, flag::UNIQUE),
-                _ => (1, flag::MULTIPLE),
-            };
+            let (counted, flags) = key_flags(key.primary, key.unique, key.columns.len());
             for (name, _) in key.columns.iter().take(counted) {
                 let at = self.position(name)?;
                 self.columns[at].info.field_type.flags |= flags;
@@ -179,12 +180,38 @@ impl Builder {
             let length = length.filter(|n| !is_whole(column, *n));
             index.columns.push(key::column(column, at, length));
         }
+        if self.table.is_mariadb && index.unique && index.index_type == IndexInfo::BTREE {
+            let info = |name: &Name| Some(&self.columns[self.position(&name.original).ok()?].info);
+            index.index_type = unique_type(&index, info);
+        }
         Ok(index)
+    }
+}
+
+/// Rule B8: how many columns of a key are flagged, and with what.
+fn key_flags(primary: bool, unique: bool, columns: usize) -> (usize, u64) {
+    match columns {
+        n if primary => (n, flag::PRIMARY | flag::NOT_NULL),
+        1 if unique => (1, flag::UNIQUE),
+        _ => (1, flag::MULTIPLE),
+    }
+}
+
+/// MariaDB builds a unique key as a hash if a whole text is part of it, and as a tree otherwise.
+fn unique_type<'a>(index: &IndexInfo, column: impl Fn(&Name) -> Option<&'a ColumnInfo>) -> i64 {
+    let is_text = |part: &IndexColumn| {
+        let column = column(&part.name);
+        let is_text = column.is_some_and(|c| types::is_text(c.field_type.code));
+        is_text && part.length == IndexColumn::WHOLE
+    };
+    match index.columns.iter().any(is_text) {
+        true => IndexInfo::HASH,
+        false => IndexInfo::BTREE,
     }
 }
 
 /// Whether a prefix of that length is the whole of a column.
 fn is_whole(column: &ColumnInfo, prefix: i64) -> bool {
     let ty = &column.field_type;
-    matches!(ty.code, code::CHAR | code::VARCHAR) && ty.flen == prefix
+    matches!(ty.code, code::CHAR | code::VARCHAR) && ty.flen <= prefix
 }

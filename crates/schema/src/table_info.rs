@@ -105,6 +105,11 @@ impl TableInfo {
         self.columns.iter().find(|c| c.name.lower == lower)
     }
 
+    /// A member that the comparison does not use, `None` if it is missing, null or of another type.
+    pub(crate) fn other<T: serde::de::DeserializeOwned>(&self, member: &str) -> Option<T> {
+        serde_json::from_str(self.members.text(member)?).ok()
+    }
+
     /// Puts JSON text into a member that the comparison does not use.
     pub(crate) fn set_other(&mut self, member: &str, value: impl Into<Value>) {
         self.members.write_text(member, value.into().to_string());

@@ -395,8 +395,16 @@ proptest! {
             prop_assert!(TableInfo::from_json(&info.to_json()).is_ok());
         }
         if let Ok(Statement::Ddl(ddls)) = read(&text, &options) {
+            let base = "CREATE TABLE t (a INT, b VARCHAR(9) DEFAULT 'x', c TEXT, PRIMARY KEY (a), KEY k (b(3)))";
+            let mut info = read_create_table(base, &Options::default(), &Defaults::default());
             for ddl in ddls {
                 let _ = ddl.render(TableRef::clone);
+                let Ok(info) = &mut info else { continue };
+                let before = info.to_json();
+                match info.apply(&ddl, &Defaults::default()) {
+                    Ok(()) => prop_assert!(TableInfo::from_json(&info.to_json()).is_ok()),
+                    Err(_) => prop_assert_eq!(info.to_json(), before),
+                }
             }
         }
         let _ = column_change(&text);

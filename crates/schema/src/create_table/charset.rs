@@ -1,12 +1,18 @@
 //! Which character set and collation a definition means (spec schemacmp 12, rule B5).
 
-/// What a schema gives to tables that name no character set.
+use std::collections::BTreeMap;
+
+/// What a server and a schema give to definitions that leave something open.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Defaults {
-    /// The character set.
+    /// The character set of tables that name none.
     pub charset: String,
-    /// The collation.
+    /// The collation of tables that name neither.
     pub collate: String,
+    /// The server's default collations by character set, as it names both; TiDB's own where one is missing.
+    pub collations: BTreeMap<String, String>,
+    /// The server is MariaDB: JSON is another name for LONGTEXT, and a unique key over the whole of a text is a hash.
+    pub is_mariadb: bool,
 }
 
 /// TiDB's own.
@@ -15,6 +21,31 @@ impl Default for Defaults {
         Self {
             charset: "utf8mb4".to_owned(),
             collate: "utf8mb4_bin".to_owned(),
+            collations: BTreeMap::new(),
+            is_mariadb: false,
+        }
+    }
+}
+
+impl Defaults {
+    /// What holds within a table: its character set and collation in place of the schema's.
+    pub(crate) fn within(&self, charset: &str, collate: &str) -> Self {
+        Self {
+            charset: charset.to_owned(),
+            collate: collate.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// The collation of texts in a character set when none is named.
+    pub(super) fn collation_of(&self, charset: &str) -> String {
+        let named = self
+            .collations
+            .iter()
+            .find(|(name, _)| canonical_charset(name) == charset);
+        match named {
+            Some((_, collate)) => canonical_collation(collate),
+            None => default_collation(charset),
         }
     }
 }
@@ -24,20 +55,24 @@ impl Default for Defaults {
 pub(super) fn complete(
     charset: Option<&str>,
     collate: Option<&str>,
-    default: (&str, &str),
+    defaults: &Defaults,
 ) -> (String, String) {
     let collate = collate.map(canonical_collation);
+    let charset = charset.filter(|name| !name.eq_ignore_ascii_case("DEFAULT"));
     match (charset.map(canonical_charset), collate) {
         (Some(charset), Some(collate)) => (charset, collate),
         (Some(charset), None) => {
-            let collate = default_collation(&charset);
+            let collate = defaults.collation_of(&charset);
             (charset, collate)
         }
         (None, Some(collate)) => {
             let charset = collate.split('_').next().unwrap_or_default();
             (charset.to_owned(), collate)
         }
-        (None, None) => (default.0.to_owned(), default.1.to_owned()),
+        (None, None) => (
+            canonical_charset(&defaults.charset),
+            canonical_collation(&defaults.collate),
+        ),
     }
 }
 
@@ -58,7 +93,7 @@ fn canonical_collation(name: &str) -> String {
 }
 
 /// TiDB's default collation of a character set.
-pub(super) fn default_collation(charset: &str) -> String {
+fn default_collation(charset: &str) -> String {
     match charset {
         "binary" => "binary".to_owned(),
         "utf8mb4" | "utf8" | "latin1" | "ascii" => format!("{charset}_bin"),

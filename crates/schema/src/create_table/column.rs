@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::charset::Defaults;
 use super::expression;
 use super::key::Key;
 use super::literal::{self, Default};
@@ -34,11 +35,11 @@ struct Attributes {
     auto_random: Option<u64>,
 }
 
-/// Reads a definition behind the name and the keys within it (rule B13); `table` is the table's character set and collation.
+/// Reads a definition behind the name and the keys within it (rule B13); `table` has the table's character set and collation.
 pub(super) fn read(
     name: &str,
     cursor: &mut Cursor<'_>,
-    table: (&str, &str),
+    table: &Defaults,
 ) -> Result<(Definition, Vec<Key>), ReadError> {
     let written = types::read(cursor)?;
     let serial = written.serial;
@@ -113,6 +114,14 @@ impl Attributes {
             self.flags |= flag::NOT_NULL;
         } else if cursor.word("NULL") {
             self.flags &= !flag::NOT_NULL;
+        } else if cursor.words(&["SERIAL", "DEFAULT", "VALUE"]) {
+            self.flags |= flag::AUTO_INCREMENT | flag::NOT_NULL;
+            self.unique = true;
+        } else if cursor.words(&["GENERATED", "ALWAYS", "AS", "ROW"]) {
+            // A column of the history of a table with system versioning.
+            if !cursor.any_word(&["START", "END"]) {
+                return Err(cursor.error("START or END"));
+            }
         } else if cursor.word("DEFAULT") {
             self.default = Some(literal::default(cursor)?);
         } else if cursor.words(&["ON", "UPDATE"]) {
@@ -144,19 +153,12 @@ impl Attributes {
         Ok(true)
     }
 
-    fn finish(self, name: &str, table: (&str, &str)) -> Definition {
+    fn finish(self, name: &str, table: &Defaults) -> Definition {
         let mut ty = self.written.finish(table);
         ty.flags |= self.flags;
-        let value = self.default.as_ref().and_then(|d| d.value(&ty));
         let mut info = ColumnInfo::new(Name::new(name), ty);
-        if let Some(value) = value {
-            if info.field_type.code == code::BIT {
-                info.set_other("default_bit", value.base64());
-            }
-            info.default = Some(Value::from(value.text()));
-            if matches!(self.default, Some(Default::Expression(_))) {
-                info.set_other("default_is_expr", true);
-            }
+        if let Some(default) = &self.default {
+            set_default(&mut info, default);
         }
         if let Some(expression) = self.expression {
             let used = expression.columns.into_iter();
@@ -179,17 +181,34 @@ impl Attributes {
 impl Definition {
     /// Rule B9, once the keys have said which columns are NOT NULL.
     pub(super) fn finish(mut self) -> ColumnInfo {
-        let ty = &mut self.info.field_type;
-        let must_be_named =
-            ty.has(flag::NOT_NULL) && !self.has_default && !ty.has(flag::AUTO_INCREMENT);
-        if must_be_named {
-            ty.flags |= flag::NO_DEFAULT;
-            if ty.code == code::YEAR {
-                self.info.default = Some(Value::from("0000"));
-            }
+        if !self.has_default {
+            without_default(&mut self.info);
         }
         self.info
     }
+}
+
+/// Rule B9 for a column that has no DEFAULT clause.
+pub(super) fn without_default(column: &mut ColumnInfo) {
+    let ty = &mut column.field_type;
+    if ty.has(flag::NOT_NULL) && !ty.has(flag::AUTO_INCREMENT) {
+        ty.flags |= flag::NO_DEFAULT;
+        if ty.code == code::YEAR {
+            column.default = Some(Value::from("0000"));
+        }
+    }
+}
+
+/// Puts what a DEFAULT clause says into its column.
+pub(super) fn set_default(column: &mut ColumnInfo, default: &Default) {
+    let value = default.value(&column.field_type);
+    if column.field_type.code == code::BIT {
+        let bytes = value.as_ref().map(|v| Value::from(v.base64()));
+        column.set_other("default_bit", bytes.unwrap_or_default());
+    }
+    let is_expression = value.is_some() && matches!(default, Default::Expression(_));
+    column.set_other("default_is_expr", is_expression);
+    column.default = value.map(|v| Value::from(v.text()));
 }
 
 /// `AUTO_RANDOM`, `AUTO_RANDOM(5)`, `AUTO_RANDOM(5, 64)`.
@@ -222,6 +241,7 @@ fn passed_over(cursor: &mut Cursor<'_>) -> Result<bool, ReadError> {
         return Ok(true);
     }
     if cursor.any_word(&["COLUMN_FORMAT", "STORAGE", "SRID", "REF_SYSTEM_ID"]) {
+        cursor.punct("=");
         cursor.next();
         return Ok(true);
     }

@@ -20,7 +20,7 @@ pub(super) struct Key {
 }
 
 impl Key {
-    const PRIMARY: &'static str = "PRIMARY";
+    pub(super) const PRIMARY: &'static str = "PRIMARY";
 
     /// A key written within a column.
     pub(super) fn inline(column: &str, primary: bool) -> Self {
@@ -167,13 +167,21 @@ pub(super) fn name_all(keys: &mut [Key]) -> Result<(), CreateTableError> {
     taken.insert(Key::PRIMARY.to_lowercase());
     for key in keys.iter_mut().filter(|key| key.name.is_empty()) {
         let first = key.columns.first().map_or("", |(name, _)| name.as_str());
-        let mut name = first.to_owned();
-        let mut number = 2_u64;
-        while !taken.insert(name.to_lowercase()) {
-            name = format!("{first}_{number}");
-            number += 1;
-        }
+        let name = free_name(first, |name| taken.contains(&name.to_lowercase()));
+        taken.insert(name.to_lowercase());
         key.name = name;
     }
     Ok(())
+}
+
+/// A name after the first column of a key, with a number if that is taken.
+pub(super) fn free_name(first: &str, is_taken: impl Fn(&str) -> bool) -> String {
+    let is_primary = first.eq_ignore_ascii_case(Key::PRIMARY);
+    let mut name = first.to_owned();
+    let mut number = 2_u64;
+    while is_taken(&name) || (is_primary && number == 2) {
+        name = format!("{first}_{number}");
+        number += 1;
+    }
+    name
 }

@@ -255,6 +255,7 @@ fn text_value(text: &str, ty: &FieldType) -> Stored {
             Ok(number) if number.is_finite() => number.to_string(),
             _ => text.to_owned(),
         },
+        code::DECIMAL => with_scale(text.trim(), ty.decimal),
         code::DATETIME | code::TIMESTAMP | code::TIME => return temporal(text, ty),
         code::ENUM => {
             let trimmed = text.trim_end_matches(' ');
@@ -303,6 +304,27 @@ fn canonical_number(number: &str) -> String {
     match fraction {
         Some(fraction) if !fraction.is_empty() => format!("{sign}{whole}.{fraction}"),
         _ => format!("{sign}{whole}"),
+    }
+}
+
+/// A number with as many digits behind its point as its type has, zeros if need be; what has more digits than that, or is no number, stays.
+fn with_scale(text: &str, decimals: i64) -> String {
+    let decimals = usize::try_from(decimals).unwrap_or(0).min(38);
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let plain = |part: &str| part.chars().all(|c| c.is_ascii_digit());
+    if whole.is_empty() || !plain(whole) || !plain(fraction) || fraction.len() > decimals {
+        return text.to_owned();
+    }
+    let is_zero = digits.chars().all(|c| matches!(c, '0' | '.'));
+    let sign = if text.starts_with('-') && !is_zero {
+        "-"
+    } else {
+        ""
+    };
+    match decimals {
+        0 => format!("{sign}{whole}"),
+        _ => format!("{sign}{whole}.{fraction:0<decimals$}"),
     }
 }
 

@@ -6,12 +6,22 @@ use crate::lexer::{ReadError, Token};
 use crate::reader::Cursor;
 use crate::table_info::TableInfo;
 
-/// Reads the options that the comparison knows and passes over the others; partitions end them.
+/// A character set and a collation as they are named, lower-cased.
+pub(super) type Named = (Option<String>, Option<String>);
+
+/// Reads the options of a new table.
 pub(super) fn read(
     cursor: &mut Cursor<'_>,
     defaults: &Defaults,
     info: &mut TableInfo,
 ) -> Result<(), ReadError> {
+    let (charset, collate) = each(cursor, info)?;
+    (info.charset, info.collate) = complete(charset.as_deref(), collate.as_deref(), defaults);
+    Ok(())
+}
+
+/// Reads the options that the comparison knows and passes over the others; partitions end them.
+pub(super) fn each(cursor: &mut Cursor<'_>, info: &mut TableInfo) -> Result<Named, ReadError> {
     let (mut charset, mut collate) = (None, None);
     while let Some(token) = cursor.peek() {
         if cursor.word("PARTITION") {
@@ -41,9 +51,7 @@ pub(super) fn read(
             cursor.next();
         }
     }
-    let default = (defaults.charset.as_str(), defaults.collate.as_str());
-    (info.charset, info.collate) = complete(charset.as_deref(), collate.as_deref(), default);
-    Ok(())
+    Ok((charset, collate))
 }
 
 fn named(cursor: &mut Cursor<'_>) -> Result<String, ReadError> {

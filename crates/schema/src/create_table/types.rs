@@ -1,6 +1,6 @@
 //! Types of columns: names and their synonyms, lengths, and what they are when none is given (spec schemacmp 11 and 12).
 
-use super::charset::{bytes_per_character, complete, default_collation};
+use super::charset::{Defaults, bytes_per_character, complete};
 use super::literal::whole_number;
 use crate::lexer::{ReadError, Token};
 use crate::reader::{Cursor, split_commas};
@@ -91,6 +91,9 @@ fn name(cursor: &mut Cursor<'_>, written: &mut Written) -> Result<(), ReadError>
         "TIMESTAMP" => code::TIMESTAMP,
         "YEAR" => code::YEAR,
         "JSON" => code::JSON,
+        // TiDB has no such types; their values have these sizes.
+        "UUID" | "INET6" => of_bytes(16, written),
+        "INET4" => of_bytes(4, written),
         "VECTOR" => code::VECTOR,
         "ENUM" => code::ENUM,
         "SET" => code::SET,
@@ -99,6 +102,12 @@ fn name(cursor: &mut Cursor<'_>, written: &mut Written) -> Result<(), ReadError>
         other => text_name(other, cursor, written).ok_or(error)?,
     };
     Ok(())
+}
+
+fn of_bytes(length: i64, written: &mut Written) -> u8 {
+    written.numbers.0 = Some(length);
+    written.bytes = true;
+    code::CHAR
 }
 
 fn text_name(word: &str, cursor: &mut Cursor<'_>, written: &mut Written) -> Option<u8> {
@@ -162,6 +171,22 @@ fn elem(part: &[Token]) -> Result<String, ReadError> {
     }
 }
 
+/// Whether a key may have the first characters of a column of the type only.
+pub(super) fn has_prefixes(code: u8) -> bool {
+    is_string(code) && !matches!(code, code::ENUM | code::SET)
+}
+
+/// How many characters of a text MariaDB puts into a key that has no length; none for types that go in whole.
+pub(super) fn longest_prefix(ty: &FieldType) -> Option<i64> {
+    const MOST: i64 = 3072;
+    is_text(ty.code).then(|| MOST / bytes_per_character(&ty.charset))
+}
+
+/// The TEXT and BLOB types.
+pub(super) fn is_text(code: u8) -> bool {
+    has_prefixes(code) && !matches!(code, code::CHAR | code::VARCHAR)
+}
+
 /// Whether values of the type are in a character set.
 fn is_string(code: u8) -> bool {
     matches!(
@@ -179,7 +204,12 @@ fn is_string(code: u8) -> bool {
 
 impl Written {
     /// The type in a table with that character set and collation.
-    pub(super) fn finish(self, table: (&str, &str)) -> FieldType {
+    pub(super) fn finish(mut self, table: &Defaults) -> FieldType {
+        if self.code == code::JSON && table.is_mariadb {
+            self.code = code::LONGTEXT;
+            self.charset = Some("utf8mb4".to_owned());
+            self.collate = Some("utf8mb4_bin".to_owned());
+        }
         let (charset, collate) = self.charset_in(table);
         let (code, flen, decimal) = self.sizes(&charset);
         let mut ty = FieldType::new(code, flen, decimal);
@@ -204,7 +234,7 @@ impl Written {
     }
 
     /// Rules B4 to B6.
-    fn charset_in(&self, table: (&str, &str)) -> (String, String) {
+    fn charset_in(&self, table: &Defaults) -> (String, String) {
         const BINARY: &str = "binary";
         if self.bytes || !is_string(self.code) {
             return (BINARY.to_owned(), BINARY.to_owned());
@@ -215,7 +245,7 @@ impl Written {
             return (charset, collate);
         }
         if collate.is_empty() {
-            let collate = default_collation(&charset);
+            let collate = table.collation_of(&charset);
             return (charset, collate);
         }
         (charset, collate)
@@ -250,25 +280,14 @@ impl Written {
             code::TINYTEXT => (self.code, TINY, 0),
             code::MEDIUMTEXT => (self.code, MEDIUM, 0),
             code::LONGTEXT | code::JSON => (self.code, LONG, 0),
-            code::TEXT => {
-                let bytes = given(PLAIN).saturating_mul(match self.numbers.0 {
-                    Some(_) => bytes_per_character(charset),
-                    None => 1,
-                });
-                let steps = [
-                    (code::TINYTEXT, TINY),
-                    (code::TEXT, PLAIN),
-                    (code::MEDIUMTEXT, MEDIUM),
-                ];
-                let fits = |(_, most): &(u8, i64)| bytes <= *most;
-                let first = if self.numbers.0.is_some() { 0 } else { 1 };
-                let (code, flen) = steps
-                    .into_iter()
-                    .skip(first)
-                    .find(fits)
-                    .unwrap_or((code::LONGTEXT, LONG));
-                (code, flen, 0)
-            }
+            code::TEXT => match self.numbers.0 {
+                None => (code::TEXT, PLAIN, 0),
+                Some(length) => {
+                    let bytes = length.saturating_mul(bytes_per_character(charset));
+                    let (code, flen) = text_for(bytes);
+                    (code, flen, 0)
+                }
+            },
             _ => (self.code, given(-1), 0),
         }
     }
@@ -293,6 +312,35 @@ impl Written {
             _ => (self.code, base, 0),
         }
     }
+}
+
+/// The smallest of the TEXT types that has room for so many bytes, and its length.
+fn text_for(bytes: i64) -> (u8, i64) {
+    let steps = [
+        (code::TINYTEXT, TINY),
+        (code::TEXT, PLAIN),
+        (code::MEDIUMTEXT, MEDIUM),
+    ];
+    steps
+        .into_iter()
+        .find(|(_, most)| bytes <= *most)
+        .unwrap_or((code::LONGTEXT, LONG))
+}
+
+/// The text type whose values are converted to a character set: what may become longer gets a type that is large enough.
+pub(super) fn convert(ty: &mut FieldType, charset: &str, collate: &str) {
+    if !is_string(ty.code) || ty.charset == "binary" {
+        return;
+    }
+    if is_text(ty.code) && charset != "binary" {
+        let characters = ty.flen / bytes_per_character(&ty.charset);
+        (ty.code, ty.flen) = text_for(characters.saturating_mul(bytes_per_character(charset)));
+    }
+    if charset == "binary" {
+        ty.flags |= flag::BINARY;
+    }
+    charset.clone_into(&mut ty.charset);
+    collate.clone_into(&mut ty.collate);
 }
 
 const TINY: i64 = 255;
