@@ -7,11 +7,7 @@ use pessimist_svc::settings::Limits;
 
 #[test]
 fn the_delivered_configuration_is_complete_and_has_the_defaults() {
-    shared::check_delivered::<Limits>(
-        "pessimist-svc",
-        &["unlock-wait", "unlock-call-wait"],
-        &[],
-    );
+    shared::check_delivered::<Limits>("pessimist-svc", &["unlock-wait", "unlock-call-wait"], &[]);
 }
 
 #[test]

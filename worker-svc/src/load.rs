@@ -40,6 +40,9 @@ struct TableLoad {
     finished: bool,
     /// The structure at the first place.
     structure: Table,
+    /// The same as DM keeps it, as JSON; optimistic shard mode only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    info: Option<String>,
 }
 
 /// How far the load of a subtask is.
@@ -154,6 +157,12 @@ async fn load_table(
     let target = unit.rules.target(table);
     create(unit, writer, snapshot, table, &target, &described).await?;
     let keyed = keys::has_key(&described.structure);
+    let info = if unit.is_optimistic() {
+        let defaults = upstream::schema_defaults(&mut snapshot.conn, &table.schema).await?;
+        Some(described.table_info(table, &defaults)?.to_json())
+    } else {
+        None
+    };
     let mut load = match before.filter(|_| keyed) {
         Some(before) if before.structure != described.structure => {
             return Err(Error::Coded(
@@ -173,6 +182,7 @@ async fn load_table(
             safe_until: snapshot.at.position.clone(),
             finished: false,
             structure: described.structure.clone(),
+            info,
         },
     };
     if keyed {
@@ -364,6 +374,9 @@ async fn finish(
         let name = table.to_string();
         all.push(unit.records.put(Kind::Table, &name, &load.structure));
         all.push(unit.records.remove(Kind::Load, &name));
+        if let Some(info) = &load.info {
+            all.push(unit.records.put_point(&table, &load.from, info));
+        }
         if unit.is_pessimistic() {
             let target = unit.rules.target(&table);
             progress.groups.entry(target).or_default().join(&table)?;

@@ -60,6 +60,8 @@ pub struct Figures {
     pub blocking: Vec<String>,
     /// The lock that was answered and is not done with.
     pub lock: String,
+    /// A conflict that this source waits to be resolved: the table in question and what is wrong.
+    pub conflict: Option<(String, String)>,
     /// Open shard DDLs.
     pub groups: Vec<OpenGroup>,
     /// Where the event begins that the last run has failed at, and whether it is a statement.

@@ -13,6 +13,7 @@ use crate::exceptions::Exceptions;
 use crate::permit::Permit;
 use crate::rules::Rules;
 use crate::shard::coordinator::Coordinator;
+use crate::shard::optimist::Optimist;
 use crate::status::Board;
 use steps::Steps;
 
@@ -55,6 +56,21 @@ impl Context {
     /// Whether shard DDL waits for the other sources.
     pub fn is_pessimistic(&self) -> bool {
         self.config.shard_mode == "pessimistic"
+    }
+
+    /// Whether shard DDL goes on as far as it agrees with that of the other tables.
+    pub fn is_optimistic(&self) -> bool {
+        self.config.shard_mode == "optimistic"
+    }
+
+    /// Whether a conflict of optimistic shard DDL is an error instead of a wait.
+    pub fn is_strict(&self) -> bool {
+        self.config.strict_optimistic_shard_mode
+    }
+
+    /// The way to the other tables in optimistic mode.
+    pub fn optimist(&self) -> Optimist {
+        Optimist::new(self.coordinator.clone())
     }
 
     /// Runs `work` until it is done, the run is cancelled, or the lease ends.

@@ -1,5 +1,9 @@
 //! What is asked of the source: structures, snapshots, positions.
 
+use std::collections::BTreeMap;
+
+use dm_schema::create_table::{Defaults, read_create_table};
+use dm_schema::table_info::TableInfo;
 use dm_schema::{Action, Options, Statement, Table};
 use dm_task::DbConfig;
 use mysql_async::prelude::Queryable;
@@ -176,6 +180,57 @@ pub struct Described {
     pub structure: Table,
     /// The statement, to be printed under another name.
     pub create: dm_schema::Ddl,
+    /// The statement as the server told it.
+    pub text: String,
+}
+
+impl Described {
+    /// The structure as DM keeps it.
+    pub fn table_info(&self, table: &TableName, defaults: &Defaults) -> Result<TableInfo> {
+        table_info(table, &self.text, defaults)
+    }
+}
+
+/// The structure that a CREATE TABLE gives a table, as DM keeps it.
+pub fn table_info(table: &TableName, text: &str, defaults: &Defaults) -> Result<TableInfo> {
+    read_create_table(text, &Options::default(), defaults).map_err(|error| {
+        let text = format!("{table}: {error}");
+        Error::Coded(dm_errors::DmError::new(
+            dm_errors::Code::SYNCER_PARSE_DDL,
+            &[&text],
+        ))
+    })
+}
+
+/// What tables of a schema have when their definitions leave it open.
+pub async fn schema_defaults(conn: &mut Conn, schema: &str) -> Result<Defaults> {
+    let what = || upstream(format!("read the defaults of schema {schema}"));
+    let own: Option<(String, String)> = conn
+        .exec_first(
+            "SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = ?",
+            (schema,),
+        )
+        .await
+        .map_err(what())?;
+    let collations: Vec<(String, String)> = conn
+        .query(
+            "SELECT CHARACTER_SET_NAME, DEFAULT_COLLATE_NAME FROM information_schema.CHARACTER_SETS",
+        )
+        .await
+        .map_err(what())?;
+    let collations: BTreeMap<String, String> = collations.into_iter().collect();
+    let (charset, collate) = own.unwrap_or_else(|| {
+        let Defaults {
+            charset, collate, ..
+        } = Defaults::default();
+        (charset, collate)
+    });
+    Ok(Defaults {
+        charset,
+        collate,
+        collations,
+        is_mariadb: is_mariadb(conn).await?,
+    })
 }
 
 /// Describes a table of either side; `None` when there is none.
@@ -191,7 +246,11 @@ pub fn described(table: &TableName, text: &str) -> Result<Described> {
             let mut create = ddls.remove(0);
             create.set_default_schema(&table.schema);
             match create.action.clone() {
-                Action::CreateTable { structure, .. } => Ok(Described { structure, create }),
+                Action::CreateTable { structure, .. } => Ok(Described {
+                    structure,
+                    create,
+                    text: text.to_owned(),
+                }),
                 _ => Err(unreadable("not a CREATE TABLE".to_owned())),
             }
         }

@@ -57,6 +57,7 @@ fn load(figures: &Figures) -> pb::LoadStatus {
 fn sync(figures: &Figures, master: Option<&Location>) -> pb::SyncStatus {
     let (total, recent) = figures.rates();
     let rows = i64::try_from(figures.rows).unwrap_or(i64::MAX);
+    let (owner, conflict) = figures.conflict.clone().unwrap_or_default();
     let synced =
         master.is_some_and(|m| is_synced(&figures.applied, m)) && figures.groups.is_empty();
     pb::SyncStatus {
@@ -72,6 +73,8 @@ fn sync(figures: &Figures, master: Option<&Location>) -> pb::SyncStatus {
         synced,
         binlog_type: "remote".to_owned(),
         seconds_behind_master: if synced { 0 } else { behind(figures) },
+        block_ddl_owner: owner,
+        conflict_msg: conflict,
         total_rows: rows,
         total_rps: total,
         recent_rps: recent,

@@ -192,6 +192,48 @@ impl Records {
         )
     }
 
+    /// Writes the structure of one source table as DM keeps it, with a place up to which everything of the table is here.
+    pub fn put_point(&self, table: &TableName, location: &Location, info_json: &str) -> String {
+        format!(
+            "INSERT INTO {} (id, cp_schema, cp_table, binlog_name, binlog_pos, binlog_gtid, table_info, is_global) VALUES ({}, {}, {}, {}, {}, {}, {}, 0) \
+             ON DUPLICATE KEY UPDATE binlog_name = VALUES(binlog_name), binlog_pos = VALUES(binlog_pos), binlog_gtid = VALUES(binlog_gtid), table_info = VALUES(table_info)",
+            self.checkpoint(),
+            text(&self.source),
+            text(&table.schema),
+            text(&table.table),
+            text(&location.position.file),
+            location.position.pos,
+            text(&location.gtid),
+            text(info_json)
+        )
+    }
+
+    /// Removes the row of a source table.
+    pub fn remove_point(&self, table: &TableName) -> String {
+        format!(
+            "DELETE FROM {} WHERE id = {} AND cp_schema = {} AND cp_table = {} AND is_global = 0",
+            self.checkpoint(),
+            text(&self.source),
+            text(&table.schema),
+            text(&table.table)
+        )
+    }
+
+    /// The structures of all source tables that have such a row, as JSON.
+    pub async fn points(&self, conn: &mut Conn) -> Result<BTreeMap<TableName, String>> {
+        let rows: Vec<(String, String, String)> = conn
+            .query(format!(
+                "SELECT cp_schema, cp_table, CAST(table_info AS CHAR) FROM {} WHERE id = {} AND is_global = 0",
+                self.checkpoint(),
+                text(&self.source)
+            ))
+            .await
+            .map_err(downstream("read the checkpoints of the tables"))?;
+        let named =
+            |(schema, table, info): (String, String, String)| (TableName::new(schema, table), info);
+        Ok(rows.into_iter().map(named).collect())
+    }
+
     /// Notes how far the full load is: `init`, `running`, `finished`.
     pub fn put_load_status(&self, status: &str) -> String {
         format!(

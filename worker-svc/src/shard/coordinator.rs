@@ -21,7 +21,7 @@ pub struct Coordinator {
 }
 
 /// Between two tries of a transaction whose outcome is not known.
-const PAUSE: Duration = Duration::from_millis(500);
+pub(super) const PAUSE: Duration = Duration::from_millis(500);
 
 impl Coordinator {
     /// Every transaction is refused once the worker's key is no longer the one that was put at that revision.
@@ -36,11 +36,15 @@ impl Coordinator {
         }
     }
 
-    fn fence(&self) -> Guard {
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(super) fn fence(&self) -> Guard {
         Guard::ModRevision(self.alive.clone().into(), self.alive_since)
     }
 
-    async fn check_alive(&self) -> Result<()> {
+    pub(super) async fn check_alive(&self) -> Result<()> {
         match self.store.get(self.alive.clone()).await? {
             Some(kv) if kv.mod_revision == self.alive_since => Ok(()),
             _ => Err(Error::LeaseEnded),
@@ -209,7 +213,7 @@ fn order_in(value: &[u8], info: &Info) -> Option<Operation> {
     }
 }
 
-fn error_is_retryable(error: &CommitError) -> bool {
+pub(super) fn error_is_retryable(error: &CommitError) -> bool {
     match error {
         CommitError::GuardFailed { .. } => false,
         CommitError::Unknown(_) => true,
@@ -217,7 +221,7 @@ fn error_is_retryable(error: &CommitError) -> bool {
     }
 }
 
-fn refused(error: CommitError) -> Error {
+pub(super) fn refused(error: CommitError) -> Error {
     match error {
         CommitError::Refused(error) | CommitError::Unknown(error) => Error::Store(error),
         CommitError::GuardFailed { .. } => Error::LeaseEnded,

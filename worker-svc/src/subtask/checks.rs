@@ -11,10 +11,14 @@ pub fn supported(config: &SubtaskConfig) -> Result<(), DmError> {
                 .workaround("Supported modes: all, full, incremental."),
         );
     }
-    if !matches!(config.shard_mode.as_str(), "" | "pessimistic") {
+    if !matches!(
+        config.shard_mode.as_str(),
+        "" | "pessimistic" | "optimistic"
+    ) {
         return Err(
-            DmError::new(Code::CONFIG_SHARD_MODE_NOT_SUPPORT, &[&config.shard_mode])
-                .workaround("This worker supports the shard mode `pessimistic`, or none at all."),
+            DmError::new(Code::CONFIG_SHARD_MODE_NOT_SUPPORT, &[&config.shard_mode]).workaround(
+                "This worker supports the shard modes `pessimistic` and `optimistic`, or none at all.",
+            ),
         );
     }
     let extracts = config.route_rules.iter().any(|r| {
@@ -65,11 +69,12 @@ mod tests {
         assert_eq!(supported(&config("all")), Ok(()));
         let error = supported(&config("dump")).unwrap_err();
         assert_eq!(error.code(), Code::WORKER_NO_AVAIL_UNITS);
-        let optimistic = SubtaskConfig {
-            shard_mode: "optimistic".to_owned(),
+        let sharded = |mode: &str| SubtaskConfig {
+            shard_mode: mode.to_owned(),
             ..config("all")
         };
-        let error = supported(&optimistic).unwrap_err();
+        assert_eq!(supported(&sharded("optimistic")), Ok(()));
+        let error = supported(&sharded("hopeful")).unwrap_err();
         assert_eq!(error.code(), Code::CONFIG_SHARD_MODE_NOT_SUPPORT);
     }
 }

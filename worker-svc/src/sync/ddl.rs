@@ -28,10 +28,23 @@ pub(super) struct Execution {
 }
 
 /// Where a statement stands.
-struct Place {
-    start: Position,
-    end: Position,
-    session: Session,
+pub(super) struct Place {
+    pub(super) start: Position,
+    pub(super) end: Position,
+    pub(super) session: Session,
+}
+
+impl Place {
+    pub(super) fn new(query: &Query, start: Position, end: Position, timestamp: u32) -> Self {
+        Self {
+            start,
+            end,
+            session: Session {
+                timestamp,
+                time_zone: query.time_zone.clone(),
+            },
+        }
+    }
 }
 
 /// A table that an event gives another name.
@@ -53,18 +66,12 @@ impl Renamed {
 }
 
 impl Engine {
-    /// A query event: the border of a transaction, or DDL.
-    pub(super) async fn query(
-        &mut self,
-        query: Query,
-        start: Position,
-        end: Position,
-        timestamp: u32,
-    ) -> Result<()> {
+    /// What a query event says.
+    pub(super) fn statement(&self, query: &Query, start: &Position) -> Result<Statement> {
         let options = Options::from_sql_mode(query.sql_mode.unwrap_or(0));
-        let read = || match dm_schema::read(&query.text, &options) {
+        match dm_schema::read(&query.text, &options) {
             Ok(statement) => Ok(statement),
-            Err(error) if self.is_elsewhere(&query) => {
+            Err(error) if self.is_elsewhere(query) => {
                 tracing::debug!(%error, schema = query.schema, "unreadable statement of a schema that takes no part");
                 Ok(Statement::Ignored)
             }
@@ -73,19 +80,22 @@ impl Engine {
                 let error = DmError::new(Code::SYNCER_PARSE_DDL, &[&text]);
                 Err(error.cause(format!("binlog {start}")).into())
             }
-        };
-        let statement = match self.ordered(&query, &start, read)? {
+        }
+    }
+
+    /// A query event: the border of a transaction, or DDL.
+    pub(super) async fn query(
+        &mut self,
+        query: Query,
+        start: Position,
+        end: Position,
+        timestamp: u32,
+    ) -> Result<()> {
+        let statement = match self.ordered(&query, &start, || self.statement(&query, &start))? {
             Left::Statement(statement) => statement,
-            Left::Skipped => return self.skip(&query, end).await,
+            Left::Skipped => return Box::pin(self.skip(&query, end)).await,
         };
-        let place = Place {
-            start,
-            end,
-            session: Session {
-                timestamp,
-                time_zone: query.time_zone.clone(),
-            },
-        };
+        let place = Place::new(&query, start, end, timestamp);
         match statement {
             Statement::Transaction(Transaction::Begin) => {
                 self.begin();
@@ -135,12 +145,15 @@ impl Engine {
         self.flush().await?;
         if self.unit.is_pessimistic() {
             self.sharded(ours, place).await
+        } else if self.unit.is_optimistic() {
+            // Apart from the frame of the events, most of which need nothing of it.
+            Box::pin(self.optimistic(ours, place)).await
         } else {
             self.plain(ours, place).await
         }
     }
 
-    fn concerns(&self, ddl: &Ddl) -> bool {
+    pub(super) fn concerns(&self, ddl: &Ddl) -> bool {
         let rules = &self.unit.rules;
         match &ddl.action {
             Action::CreateDatabase(schema) | Action::DropDatabase(schema) => {
@@ -206,7 +219,11 @@ impl Engine {
         self.execute_and_go_on(sqls, place).await
     }
 
-    async fn execute_and_go_on(&mut self, sqls: Vec<String>, place: Place) -> Result<()> {
+    pub(super) async fn execute_and_go_on(
+        &mut self,
+        sqls: Vec<String>,
+        place: Place,
+    ) -> Result<()> {
         if !sqls.is_empty() {
             let execution = Execution {
                 sqls,
@@ -218,7 +235,7 @@ impl Engine {
         self.after_ddl(place.end).await
     }
 
-    async fn after_ddl(&mut self, end: Position) -> Result<()> {
+    pub(super) async fn after_ddl(&mut self, end: Position) -> Result<()> {
         let more_to_come = self.in_transaction();
         self.reach(end);
         if more_to_come {
@@ -228,7 +245,7 @@ impl Engine {
     }
 
     /// A table that was loaded at a later place has the statement behind it.
-    fn is_loaded(&self, ddl: &Ddl, end: &Position) -> bool {
+    pub(super) fn is_loaded(&self, ddl: &Ddl, end: &Position) -> bool {
         ddl.table()
             .is_some_and(|t| self.progress.after_load(&t.into(), end) == Decision::Skip)
     }
@@ -323,7 +340,8 @@ impl Engine {
         if takes_part(from) && takes_part(to) && !is_taken {
             Ok(())
         } else {
-            Err(unsupported(ddl))
+            let way_out = "Rename a table of a shard group only to a name that takes part in the task, and whose target is that of no other tables.";
+            Err(unsupported(ddl, "pessimistic shard", way_out))
         }
     }
 
@@ -436,14 +454,12 @@ async fn kill(config: &DbConfig, id: u32) {
     }
 }
 
-fn unsupported(ddl: &Ddl) -> Error {
+pub(super) fn unsupported(ddl: &Ddl, mode: &str, way_out: &'static str) -> Error {
     let error = DmError::new(
         Code::SYNCER_UNSUPPORTED_STMT,
-        &[&ddl.render(TableRef::clone), &"pessimistic shard"],
+        &[&ddl.render(TableRef::clone), &mode],
     );
-    error
-        .workaround("Rename a table of a shard group only to a name that takes part in the task, and whose target is that of no other tables.")
-        .into()
+    error.workaround(way_out).into()
 }
 
 /// The names that event filters know.

@@ -1,14 +1,16 @@
 //! The main stream: one event after the other, rows and position in one transaction.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use dm_schema::Key;
+use dm_store::Feed;
 use tokio::time::Instant;
 
 use super::online::Copies;
 use super::progress::{Decision, Progress};
+use super::resync::next_redirect;
 use super::tables::Structures;
 use crate::binlog::event::{Event, GROUP_STANDALONE, Rows, RowsKind};
 use crate::binlog::gtid::MariaGtids;
@@ -33,6 +35,9 @@ const BATCH: u64 = 1000;
 const IDLE: Duration = Duration::from_secs(1);
 /// or at the latest after this one.
 const LATEST: Duration = Duration::from_secs(5);
+
+/// Keys of a downstream table that other sources may change are believed for this time.
+const KEYS_HOLD: Duration = Duration::from_secs(1);
 
 /// Whether the stream stands between transactions.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -64,7 +69,8 @@ pub struct Engine {
     pub(super) reader: LogReader,
     pub(super) progress: Progress,
     pub(super) structures: Structures,
-    keys: HashMap<TableName, Arc<Vec<Key>>>,
+    pub(super) redirects: Option<Feed>,
+    keys: HashMap<TableName, (Arc<Vec<Key>>, Instant)>,
     maps: HashMap<u64, Option<Arc<Mapped>>>,
     sequences: HashSet<TableName>,
     inside: Inside,
@@ -89,6 +95,7 @@ impl Engine {
             reader,
             progress,
             structures,
+            redirects: None,
             keys: HashMap::new(),
             maps: HashMap::new(),
             sequences: HashSet::new(),
@@ -110,6 +117,7 @@ impl Engine {
         });
         self.show();
         self.finish_open_group().await?;
+        Box::pin(self.begin_optimistic()).await?;
         let cancel = self.unit.cancel.clone();
         let permit = self.unit.permit.clone();
         let ended = permit.ended();
@@ -125,6 +133,7 @@ impl Engine {
                     return Err(Error::Cancelled);
                 }
                 () = &mut ended => return Err(Error::LeaseEnded),
+                item = next_redirect(&mut self.redirects), if self.inside == Inside::Nothing => Box::pin(self.redirect(item)).await?,
                 next = self.reader.next() => self.meet_event(next?).await?,
                 () = tokio::time::sleep(IDLE), if idle => self.flush().await?,
             }
@@ -248,10 +257,16 @@ impl Engine {
         self.progress.prune();
         let records = self.writer.records();
         let mut all = self.structures.unsaved(records);
+        all.extend(
+            self.structures
+                .unsaved_infos(records, &self.progress.pinned()),
+        );
         all.push(records.put(Kind::Progress, "", &self.progress));
         all.push(records.put_global(&self.progress.pinned()));
         self.writer.commit(all).await?;
-        self.unit.exceptions.passed(&self.progress.main.position);
+        let main = &self.progress.main.position;
+        let first = self.progress.held.first_start().unwrap_or(main);
+        self.unit.exceptions.passed(first.min(main));
         self.structures.written();
         self.dirty = false;
         self.flushed = Instant::now();
@@ -259,6 +274,11 @@ impl Engine {
         self.unit.board.update(|f| f.count_rows(rows));
         self.show();
         Ok(())
+    }
+
+    /// There is something to write down.
+    pub(super) fn touch(&mut self) {
+        self.dirty = true;
     }
 
     /// Puts the state where the status is read from.
@@ -285,12 +305,31 @@ impl Engine {
         let groups = groups
             .filter(|(_, g)| g.is_unresolved())
             .map(open)
+            .chain(self.waiting())
             .collect();
         let applied = self.progress.main.clone();
         self.unit.board.update(|f| {
             f.applied = applied;
             f.groups = groups;
         });
+    }
+
+    /// Tables that wait to be redirected, by their target.
+    fn waiting(&self) -> Vec<OpenGroup> {
+        let held = &self.progress.held;
+        let read_again = held.again.iter().flat_map(|again| again.tables.iter());
+        let waiting = held.tables.iter().map(|(table, hold)| (table, &hold.from));
+        let mut groups: BTreeMap<TableName, OpenGroup> = BTreeMap::new();
+        for (table, from) in waiting.chain(read_again) {
+            let target = self.unit.rules.target(table);
+            let group = groups.entry(target.clone()).or_insert_with(|| OpenGroup {
+                target: target.to_string(),
+                first: format!("position: {from}, gtid-set: "),
+                ..OpenGroup::default()
+            });
+            group.unsynced.push(table.to_string());
+        }
+        groups.into_values().collect()
     }
 
     async fn rows(&mut self, rows: Rows, start: &Position, end: &Position) -> Result<()> {
@@ -338,6 +377,11 @@ impl Engine {
                 .message(format!("structure of source table {table} is not known"))
         })?;
         tracing::warn!(%table, "structure not tracked: the present one is taken");
+        if self.unit.is_optimistic() {
+            let defaults = upstream::schema_defaults(&mut conn, &table.schema).await?;
+            let info = described.table_info(table, &defaults)?;
+            self.structures.set_info(table.clone(), info);
+        }
         self.structures.set(table.clone(), described.structure);
         if self.unit.is_pessimistic() {
             self.progress
@@ -385,11 +429,15 @@ impl Engine {
         Ok(())
     }
 
-    /// The keys of a downstream table, read once and again after each DDL.
+    /// The keys of a downstream table, read once and again after each DDL; in optimistic mode also now and then, since others change them.
     async fn keys_of(&mut self, target: &TableName) -> Result<Arc<Vec<Key>>> {
-        if let Some(keys) = self.keys.get(target) {
+        let optimistic = self.unit.is_optimistic();
+        if let Some((keys, read)) = self.keys.get(target)
+            && (!optimistic || read.elapsed() < KEYS_HOLD)
+        {
             return Ok(keys.clone());
         }
+        let now = Instant::now();
         let text = upstream::show_create(self.writer.connection(), "TABLE", &target.to_string())
             .await
             .map_err(downstream(format!("SHOW CREATE TABLE {target}")))?
@@ -400,7 +448,7 @@ impl Engine {
                 )
             })?;
         let keys = Arc::new(upstream::described(target, &text)?.structure.keys);
-        self.keys.insert(target.clone(), keys.clone());
+        self.keys.insert(target.clone(), (keys.clone(), now));
         Ok(keys)
     }
 

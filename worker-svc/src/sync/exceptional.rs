@@ -1,11 +1,12 @@
 //! Statements for which a user has ordered something else.
 
-use dm_schema::{Options, Statement};
+use dm_schema::{Ddl, Options, Statement};
 
 use super::engine::Engine;
+use super::joint::Course;
 use crate::binlog::event::Query;
 use crate::binlog::position::Position;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::exceptions::{self, Exception};
 
 /// What is left of a statement.
@@ -69,19 +70,57 @@ impl Engine {
 
     /// Goes past a statement that is not executed.
     pub(super) async fn skip(&mut self, query: &Query, end: Position) -> Result<()> {
-        let options = Options::from_sql_mode(query.sql_mode.unwrap_or(0));
-        if let Ok(Statement::Ddl(mut ddls)) = dm_schema::read(&query.text, &options) {
-            for ddl in &mut ddls {
-                ddl.set_default_schema(&query.schema);
-                if let Err(error) = self.structures.follow(&ddl.action) {
-                    tracing::warn!(%error, "a skipped statement does not fit the tracked structure");
-                }
-            }
+        for ddl in skipped(query) {
+            let followed = match self.unit.is_optimistic() {
+                true => self.follow_unasked(&ddl, Course::Main).await,
+                false => self.structures.follow(&ddl.action).map_err(Into::into),
+            };
+            note_misfit(followed)?;
         }
         if self.in_transaction() {
             return Ok(());
         }
         self.reach(end);
         self.flush().await
+    }
+
+    /// The same while the log is read again for tables that waited.
+    pub(super) async fn skip_again(
+        &mut self,
+        query: &Query,
+        start: &Position,
+        end: Position,
+    ) -> Result<()> {
+        self.flush().await?;
+        for ddl in skipped(query) {
+            if self.is_ours_again(&ddl, start) {
+                note_misfit(self.follow_unasked(&ddl, Course::Again).await)?;
+            }
+        }
+        self.progress.held.reached(end);
+        self.flush().await
+    }
+}
+
+/// The structure changes in a statement that is skipped.
+fn skipped(query: &Query) -> Vec<Ddl> {
+    let options = Options::from_sql_mode(query.sql_mode.unwrap_or(0));
+    let Ok(Statement::Ddl(mut ddls)) = dm_schema::read(&query.text, &options) else {
+        return Vec::new();
+    };
+    for ddl in &mut ddls {
+        ddl.set_default_schema(&query.schema);
+    }
+    ddls
+}
+
+/// A skipped statement may be one that fits nothing.
+fn note_misfit(followed: Result<()>) -> Result<()> {
+    match followed {
+        Err(Error::Coded(error)) => {
+            tracing::warn!(%error, "a skipped statement does not fit the tracked structure");
+            Ok(())
+        }
+        other => other,
     }
 }

@@ -9,6 +9,8 @@ use super::online::Copies;
 use crate::binlog::position::{Location, Position};
 use crate::names::TableName;
 use crate::shard::group::{Group, RowRule};
+use crate::shard::held::Held;
+use crate::shard::optimist::Told;
 
 /// A table whose full load was read at another place than the log is read from.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -30,6 +32,12 @@ pub struct Progress {
     /// Tables by their target; pessimistic shard mode only.
     #[serde(default)]
     pub groups: BTreeMap<TableName, Group>,
+    /// Tables that wait for a redirect; optimistic shard mode only.
+    #[serde(default, skip_serializing_if = "Held::is_empty")]
+    pub held: Held,
+    /// What was carried out and has to be told; optimistic shard mode only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Told>,
     /// What was done to tables that tools are about to put in the place of others.
     #[serde(default, skip_serializing_if = "Copies::is_empty")]
     pub copies: Copies,
@@ -58,6 +66,9 @@ impl Progress {
         let by_load = self.after_load(table, end);
         if by_load == Decision::Skip {
             return by_load;
+        }
+        if self.held.holds(table) {
+            return Decision::Hold;
         }
         match self.member(table, target) {
             Some((_, group, _)) if group.row_rule(table) == RowRule::Hold => Decision::Hold,
@@ -109,7 +120,8 @@ impl Progress {
 
     /// Forgets load positions that nothing will ask for again.
     pub fn prune(&mut self) {
-        if self.groups.values().any(Group::is_unresolved) {
+        self.held.prune();
+        if self.groups.values().any(Group::is_unresolved) || !self.held.is_empty() {
             return;
         }
         let main = &self.main.position;
@@ -119,7 +131,8 @@ impl Progress {
 
     /// Where somebody would have to begin who does not know this record.
     pub fn pinned(&self) -> Location {
-        let first = self.groups.values().filter_map(Group::first_start).min();
+        let groups = self.groups.values().filter_map(Group::first_start);
+        let first = groups.chain(self.held.first_start()).min();
         match first {
             Some(position) if *position < self.main.position => Location::at(position.clone()),
             _ => self.main.clone(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use dm_schema::Table;
+use dm_schema::table_info::TableInfo;
 use mysql_async::Conn;
 
 use super::progress::{Loaded, Progress};
@@ -39,7 +40,47 @@ async fn structures(unit: &Context, writer: &mut Writer) -> Result<Structures> {
         .into_iter()
         .filter_map(|(name, table)| Some((TableName::try_from(name).ok()?, table)))
         .collect();
-    Ok(Structures::saved(named))
+    let structures = Structures::saved(named);
+    if !unit.is_optimistic() {
+        return Ok(structures);
+    }
+    let mut infos = BTreeMap::new();
+    for (table, json) in unit.records.points(writer.connection()).await? {
+        // One that somebody else has written, and we cannot read, is as good as none.
+        if let Ok(info) = TableInfo::from_json(&json)
+            && structures.get(&table).is_some()
+            && json != "null"
+        {
+            infos.insert(table, info);
+        }
+    }
+    let mut structures = structures.with_infos(infos);
+    complete(unit, &mut structures).await?;
+    Ok(structures)
+}
+
+/// Tables that were tracked before the task became optimistic have no info: the source is asked for it, and believed if the table has not changed since.
+async fn complete(unit: &Context, structures: &mut Structures) -> Result<()> {
+    let names = structures.names().cloned();
+    let missing: Vec<TableName> = names.filter(|t| structures.info(t).is_none()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut conn = connect(unit).await?;
+    for table in missing {
+        let Some(described) = upstream::describe(&mut conn, &table).await? else {
+            continue;
+        };
+        if structures
+            .get(&table)
+            .is_some_and(|t| **t == described.structure)
+        {
+            let defaults = upstream::schema_defaults(&mut conn, &table.schema).await?;
+            let info = described.table_info(&table, &defaults)?;
+            structures.set_info(table, info);
+        }
+    }
+    Ok(())
 }
 
 /// A task that only replicates begins at its configured place, or at the end of the log.
@@ -113,6 +154,11 @@ async fn begin(
         let Some(described) = upstream::describe(conn, &table).await? else {
             continue;
         };
+        if unit.is_optimistic() {
+            let defaults = upstream::schema_defaults(conn, &table.schema).await?;
+            let info = described.table_info(&table, &defaults)?;
+            structures.set_info(table.clone(), info);
+        }
         structures.set(table.clone(), described.structure);
         if unit.is_pessimistic() {
             let target = unit.rules.target(&table);
@@ -120,6 +166,7 @@ async fn begin(
         }
     }
     let mut all = structures.unsaved(&unit.records);
+    all.extend(structures.unsaved_infos(&unit.records, &progress.main));
     all.push(unit.records.put(Kind::Progress, "", &progress));
     all.push(unit.records.put_global(&progress.pinned()));
     writer.commit(all).await?;

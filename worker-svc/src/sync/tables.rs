@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use dm_errors::{Code, DmError};
-use dm_schema::{Action, Change, Table};
+use dm_schema::create_table::Defaults;
+use dm_schema::table_info::TableInfo;
+use dm_schema::{Action, Change, Ddl, Table};
 
+use crate::binlog::position::Location;
 use crate::downstream::meta::{Kind, Records};
 use crate::names::TableName;
 
@@ -14,6 +17,28 @@ use crate::names::TableName;
 pub struct Structures {
     tables: BTreeMap<TableName, Arc<Table>>,
     changed: BTreeSet<TableName>,
+    infos: BTreeMap<TableName, Arc<TableInfo>>,
+    changed_infos: BTreeSet<TableName>,
+}
+
+/// A structure in both of its forms.
+#[derive(Clone, Debug)]
+pub struct Tracked {
+    /// As rows need it.
+    pub table: Arc<Table>,
+    /// As the coordination of optimistic shards needs it.
+    pub info: Arc<TableInfo>,
+}
+
+/// What statements would make of a table.
+#[derive(Clone, Debug)]
+pub struct Preview {
+    /// What it is.
+    pub before: Arc<TableInfo>,
+    /// What it is after each of the statements.
+    pub after: Vec<Arc<TableInfo>>,
+    /// What it is after all of them.
+    pub end: Tracked,
 }
 
 impl Structures {
@@ -22,8 +47,69 @@ impl Structures {
         let tables = tables.into_iter().map(|(n, t)| (n, Arc::new(t))).collect();
         Self {
             tables,
-            changed: BTreeSet::new(),
+            ..Self::default()
         }
+    }
+
+    /// The same with the infos that are written down already.
+    #[must_use]
+    pub fn with_infos(mut self, infos: BTreeMap<TableName, TableInfo>) -> Self {
+        let infos = infos.into_iter().map(|(n, info)| (n, Arc::new(info)));
+        self.infos = infos.collect();
+        self
+    }
+
+    /// The info of a table; kept in optimistic shard mode only.
+    pub fn info(&self, table: &TableName) -> Option<&Arc<TableInfo>> {
+        self.infos.get(table)
+    }
+
+    /// Notes an info.
+    pub fn set_info(&mut self, table: TableName, info: impl Into<Arc<TableInfo>>) {
+        self.changed_infos.insert(table.clone());
+        self.infos.insert(table, info.into());
+    }
+
+    /// Notes a structure in both of its forms.
+    pub fn accept(&mut self, table: TableName, tracked: Tracked) {
+        self.set_info(table.clone(), tracked.info);
+        self.set(table, tracked.table);
+    }
+
+    /// What statements about one table would make of it; nothing is noted.
+    pub fn preview(
+        &self,
+        table: &TableName,
+        ddls: &[Ddl],
+        defaults: &Defaults,
+    ) -> Result<Preview, DmError> {
+        let (Some(structure), Some(before)) = (self.tables.get(table), self.infos.get(table))
+        else {
+            return Err(untracked(&format!(
+                "the structure of {table} before the statement is not known"
+            ))
+            .workaround("Stop the task and start it with --remove-meta."));
+        };
+        let misfit = |e: &dyn std::fmt::Display| untracked(&format!("{table}: {e}"));
+        let mut end = Tracked {
+            table: structure.clone(),
+            info: before.clone(),
+        };
+        let mut after = Vec::new();
+        for ddl in ddls {
+            if let Action::Alter { change, .. } = &ddl.action {
+                let structure = Arc::make_mut(&mut end.table);
+                structure.apply(change).map_err(|e| misfit(&e))?;
+            }
+            let info = Arc::make_mut(&mut end.info);
+            info.apply(ddl, defaults).map_err(|e| misfit(&e))?;
+            after.push(end.info.clone());
+        }
+        Ok(Preview {
+            before: before.clone(),
+            after,
+            end,
+        })
     }
 
     /// The structure of a table.
@@ -46,6 +132,9 @@ impl Structures {
     pub fn remove(&mut self, table: &TableName) {
         self.changed.insert(table.clone());
         self.tables.remove(table);
+        if self.infos.remove(table).is_some() {
+            self.changed_infos.insert(table.clone());
+        }
     }
 
     /// Follows one statement. A change of an unknown table is no error: its structure is asked for when it is needed.
@@ -115,9 +204,21 @@ impl Structures {
             .collect()
     }
 
+    /// SQL that writes down which infos have changed; everything up to the place is applied.
+    pub fn unsaved_infos(&self, records: &Records, at: &Location) -> Vec<String> {
+        self.changed_infos
+            .iter()
+            .map(|table| match self.infos.get(table) {
+                Some(info) => records.put_point(table, at, &info.to_json()),
+                None => records.remove_point(table),
+            })
+            .collect()
+    }
+
     /// Everything is written down.
     pub fn written(&mut self) {
         self.changed.clear();
+        self.changed_infos.clear();
     }
 }
 

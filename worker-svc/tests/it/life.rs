@@ -198,7 +198,7 @@ async fn a_worker_cut_off_from_etcd_stops_by_its_own_clock() {
 async fn what_the_worker_does_not_do_is_an_error_of_the_subtask() {
     let site = begin().await;
     let mut config = site.subtask("all", false);
-    config.shard_mode = "optimistic".to_owned();
+    config.shard_mode = "hopeful".to_owned();
     site.order(&config, Stage::Running).await;
     site.bind("w1").await;
     let worker = site.worker("w1");

@@ -44,10 +44,10 @@ impl Watcher for Halt {
     }
 }
 
-struct Run {
+pub(crate) struct Run {
     worker: &'static str,
     bound: i64,
-    subtask: Subtask,
+    pub(crate) subtask: Subtask,
     halt: Arc<Halt>,
     config: SubtaskConfig,
 }
@@ -58,7 +58,7 @@ impl Run {
         Self::of(site, site.subtask("all", true), worker, bound).await
     }
 
-    async fn of(
+    pub(crate) async fn of(
         site: &Site,
         config: SubtaskConfig,
         worker: &'static str,
@@ -97,12 +97,12 @@ impl Run {
         }
     }
 
-    fn halt_at(&self, step: Step, passes: usize) {
+    pub(crate) fn halt_at(&self, step: Step, passes: usize) {
         *self.halt.at.lock().unwrap() = Some((step, passes));
     }
 
     /// Waits for the step, and ends there without a word; then goes on in another run, on the same worker or on another.
-    async fn crash_and_go_on(self, site: &Site, failover: bool) -> Self {
+    pub(crate) async fn crash_and_go_on(self, site: &Site, failover: bool) -> Self {
         let mut halted = self.halt.halted.subscribe();
         let reached = tokio::time::timeout(LIMIT, halted.wait_for(|halted| *halted)).await;
         assert!(
