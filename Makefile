@@ -1,6 +1,7 @@
 # Everything a fresh Debian machine with a Rust toolchain needs: each target installs what it lacks (as root, or with sudo), builds, and runs.
 #
 #   make demo    the main job as a story
+#   make demo-optimistic    the same in optimistic mode
 #   make test    every test
 #   make lint    formatting, clippy, documentation
 #   make bench   figures
@@ -10,7 +11,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo up test lint bench
+.PHONY: help setup build demo demo-optimistic up test lint bench
 
 CARGO ?= cargo
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
@@ -44,6 +45,9 @@ build: setup
 
 demo: build
 	$(BIN)/playground demo $(ARGS)
+
+demo-optimistic: build
+	$(BIN)/playground demo --optimistic $(ARGS)
 
 up: build
 	$(BIN)/playground up $(ARGS)

@@ -2,12 +2,14 @@
 //! shard by shard, the coordinator is killed in the middle, and at the end everything is compared.
 
 mod act;
+mod optimistic;
 mod stage;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::Result;
+use crate::orders::ShardMode;
 use crate::story::Story;
 
 pub(crate) use stage::inventory;
@@ -25,6 +27,8 @@ pub struct Options {
     pub rows: u64,
     /// Pause between two transactions on one shard.
     pub pace: Duration,
+    /// Which of the two stories.
+    pub mode: ShardMode,
 }
 
 impl Default for Options {
@@ -36,6 +40,7 @@ impl Default for Options {
             otlp: None,
             rows: 300,
             pace: Duration::from_millis(15),
+            mode: ShardMode::Pessimistic,
         }
     }
 }
@@ -51,14 +56,22 @@ pub enum Verdict {
 
 /// Plays the whole demo.
 pub async fn play(options: &Options, story: &mut Story) -> Result<Verdict> {
-    act::prologue(story);
+    match options.mode {
+        ShardMode::Pessimistic => act::prologue(story),
+        ShardMode::Optimistic => optimistic::prologue(story),
+    }
     let mut stage = stage::Stage::build(options, story).await?;
-    act::start_migration(&mut stage, story).await?;
-    act::alter_every_shard(&mut stage, story).await?;
-    act::show_trace(&stage, story).await?;
-    act::alter_and_kill(&mut stage, story).await?;
+    act::start_migration(&mut stage, story, options.mode).await?;
+    match options.mode {
+        ShardMode::Pessimistic => {
+            act::alter_every_shard(&mut stage, story).await?;
+            act::show_trace(&stage, story).await?;
+            act::alter_and_kill(&mut stage, story).await?;
+        }
+        ShardMode::Optimistic => optimistic::play(&stage, story).await?,
+    }
     let verdict = act::compare(&mut stage, story).await?;
     stage.close(story).await?;
-    act::epilogue(story, verdict);
+    act::epilogue(story, verdict, options.mode);
     Ok(verdict)
 }

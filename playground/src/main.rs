@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use playground::demo::{self, Verdict};
+use playground::orders::ShardMode;
 use playground::story::Story;
 use playground::up;
 use tokio::signal::unix::{SignalKind, signal};
@@ -42,6 +43,9 @@ struct Demo {
     /// Rows in each shard at the beginning
     #[arg(long, default_value_t = 300)]
     rows: u64,
+    /// In optimistic mode: a compatible change, a conflict that resolves itself, one that a person decides
+    #[arg(long)]
+    optimistic: bool,
 }
 
 #[derive(Args)]
@@ -79,12 +83,21 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let mut story = Story::new(std::io::stdout());
     let interrupted = interrupted()?;
     match cli.command {
-        Command::Demo(Demo { common, rows }) => {
+        Command::Demo(Demo {
+            common,
+            rows,
+            optimistic,
+        }) => {
+            let mode = match optimistic {
+                true => ShardMode::Optimistic,
+                false => ShardMode::Pessimistic,
+            };
             let options = demo::Options {
                 dir: common.dir,
                 bin_dir: None,
                 otlp: common.otlp,
                 rows,
+                mode,
                 ..demo::Options::default()
             };
             tokio::select! {

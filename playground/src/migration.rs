@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::compare::{Comparison, compare};
 use crate::dmctl::Output;
-use crate::orders::{self, Shard, TASK};
+use crate::orders::{self, Shard, ShardMode, TASK};
 use crate::wait::wait_for;
 use crate::{Error, Playground, Result, answers};
 
@@ -34,10 +34,15 @@ pub async fn start_task(playground: &Playground, file: &Path) -> Result<Output> 
 
 /// All of it: creates the sources, starts the task, and waits until every subtask follows its binlog.
 pub async fn start(playground: &Playground) -> Result<()> {
+    start_in(playground, ShardMode::Pessimistic).await
+}
+
+/// The same in one of the two shard modes.
+pub async fn start_in(playground: &Playground, mode: ShardMode) -> Result<()> {
     for file in orders::write_source_files(playground)? {
         create_source(playground, &file).await?.success()?;
     }
-    let task = orders::write_task_file(playground)?;
+    let task = orders::write_task_file(playground, mode)?;
     start_task(playground, &task).await?.success()?;
     wait_stage(playground, "Running Sync").await?;
     Ok(())

@@ -14,7 +14,26 @@ pub const TASK: &str = "orders";
 /// Where all shards are merged: database and table of the downstream.
 pub const TARGET: (&str, &str) = ("shop", "orders");
 /// Distance between the first ids of two shards.
-const RANGE: u64 = 1_000_000;
+pub(crate) const RANGE: u64 = 1_000_000;
+
+/// How the DDL of the shards is coordinated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ShardMode {
+    /// Rows of a shard wait until all shards have met its DDL.
+    #[default]
+    Pessimistic,
+    /// What agrees with the other shards goes on at once.
+    Optimistic,
+}
+
+impl fmt::Display for ShardMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pessimistic => "pessimistic",
+            Self::Optimistic => "optimistic",
+        })
+    }
+}
 
 /// One table of one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,18 +160,18 @@ pub fn source_file(number: usize, server: &MariaDb) -> String {
 }
 
 /// Writes the task file, for `dmctl start-task`.
-pub fn write_task_file(playground: &Playground) -> Result<PathBuf> {
-    let text = task_file(playground.sources().len(), playground.downstream());
+pub fn write_task_file(playground: &Playground, mode: ShardMode) -> Result<PathBuf> {
+    let text = task_file(playground.sources().len(), playground.downstream(), mode);
     write(playground.root(), &format!("{TASK}.yaml"), &text)
 }
 
-/// The text of the task file: every shard of every server into one table, DDL coordinated by the pessimist.
-pub fn task_file(servers: usize, downstream: &MariaDb) -> String {
+/// The text of the task file: every shard of every server into one table, DDL coordinated in one of the two modes.
+pub fn task_file(servers: usize, downstream: &MariaDb, mode: ShardMode) -> String {
     let mut text = format!(
         "# Merges every shard of the orders table, wherever it is, into one table.\n\
          name: {TASK}\n\
          task-mode: all\n\
-         shard-mode: pessimistic\n\
+         shard-mode: {mode}\n\
          meta-schema: dm_meta\n\
          # Of MariaDB the check of versions warns; nothing else is left out.\n\
          ignore-checking-items: [version]\n\

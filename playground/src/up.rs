@@ -4,6 +4,7 @@ use std::future::Future;
 use std::path::PathBuf;
 
 use crate::demo::inventory;
+use crate::orders::ShardMode;
 use crate::story::Story;
 use crate::{Playground, Result, orders};
 
@@ -42,7 +43,7 @@ pub async fn run(
     let shards = orders::shards(playground.sources().len(), 2);
     orders::create(&playground, &shards).await?;
     let sources = orders::write_source_files(&playground)?;
-    let task = orders::write_task_file(&playground)?;
+    let task = orders::write_task_file(&playground, ShardMode::Pessimistic)?;
     story.say("To try, in another terminal:");
     story.show(&examples(&playground, &sources, &task));
     story.say("Ctrl-C ends everything.");

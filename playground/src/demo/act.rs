@@ -9,7 +9,7 @@ use super::Verdict;
 use super::stage::Stage;
 use crate::compare::Comparison;
 use crate::migration::LIMIT;
-use crate::orders::{self, Shard, TARGET, TASK};
+use crate::orders::{self, Shard, ShardMode, TARGET, TASK};
 use crate::story::{Story, time};
 use crate::traces;
 use crate::{Error, Result, answers, migration};
@@ -23,12 +23,16 @@ pub(super) fn prologue(story: &mut Story) {
          server, while the shop stays open: rows keep being inserted, updated and deleted during the whole demo.\n\
          Two workers copy and follow the shards. Four services tell them what to do:\n  \
            election    the front door, and who leads what      scheduler   which worker serves which source, and which task\n  \
-           pessimist   when shards change their columns        optimist    the same by other rules (stands by in this demo)\n\
+           pessimist   when shards change their columns        optimist    the same by other rules (`make demo-optimistic`)\n\
          Each service runs as two processes, one active and one hot standby; all they know is in etcd.",
     );
 }
 
-pub(super) async fn start_migration(stage: &mut Stage, story: &mut Story) -> Result<()> {
+pub(super) async fn start_migration(
+    stage: &mut Stage,
+    story: &mut Story,
+    mode: ShardMode,
+) -> Result<()> {
     let playground = &stage.playground;
     story.chapter("The migration is started");
     let names: Vec<String> = stage.shards.iter().map(Shard::to_string).collect();
@@ -48,7 +52,7 @@ pub(super) async fn start_migration(stage: &mut Stage, story: &mut Story) -> Res
     story.say("Each source has got a worker. (What dmctl calls masters are the two front doors.)");
     story.show_command("dmctl list-member", &members.stdout);
     members.success()?;
-    let file = orders::write_task_file(playground)?;
+    let file = orders::write_task_file(playground, mode)?;
     story.say("The task file says: all shards of both sources go into one table.");
     let text = std::fs::read_to_string(&file).map_err(Error::io("read the task file"))?;
     story.show(
@@ -107,7 +111,7 @@ async fn alter(stage: &Stage, story: &mut Story, shard: &Shard, column: &str) ->
     Ok(())
 }
 
-async fn show_columns(stage: &Stage, story: &mut Story) -> Result<()> {
+pub(super) async fn show_columns(stage: &Stage, story: &mut Story) -> Result<()> {
     let columns = orders::columns(stage.playground.downstream(), TARGET.0, TARGET.1).await?;
     let columns: Vec<String> = columns
         .into_iter()
@@ -236,12 +240,15 @@ fn report(story: &mut Story, comparison: &Comparison, took: Duration) {
     }
 }
 
-pub(super) fn epilogue(story: &mut Story, verdict: Verdict) {
-    let end = match verdict {
-        Verdict::Equal => {
+pub(super) fn epilogue(story: &mut Story, verdict: Verdict, mode: ShardMode) {
+    let end = match (verdict, mode) {
+        (Verdict::Equal, ShardMode::Pessimistic) => {
             "Four shards became one table while rows were written, columns were added and a coordinator was killed. Nothing was lost."
         }
-        Verdict::Different => "The downstream is not what it must be. This is a defect.",
+        (Verdict::Equal, ShardMode::Optimistic) => {
+            "Four shards became one table while rows were written and every shard was altered in its own time. Nothing was lost."
+        }
+        (Verdict::Different, _) => "The downstream is not what it must be. This is a defect.",
     };
     story.say(end);
     story.say("To try things yourself: `make up` starts the same, and prints addresses and example commands.");

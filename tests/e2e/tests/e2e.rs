@@ -15,6 +15,8 @@ mod demo;
 mod failover;
 #[path = "e2e/network.rs"]
 mod network;
+#[path = "e2e/optimist.rs"]
+mod optimist;
 #[path = "e2e/pessimist.rs"]
 mod pessimist;
 #[path = "e2e/ten_ddls.rs"]

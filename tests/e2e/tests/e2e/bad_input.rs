@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use dm_store::{KeyRange, Options, Store};
 use e2e::Environment;
+use playground::orders::ShardMode;
 use playground::{Playground, migration, orders};
 
 /// A mistake, and what the answer must name.
@@ -150,7 +151,7 @@ async fn a_file_with_a_mistake_is_refused_by_name_and_writes_nothing() {
     .unwrap();
     let before = records(&store).await;
 
-    let task = orders::task_file(1, env.playground.downstream());
+    let task = orders::task_file(1, env.playground.downstream(), ShardMode::Pessimistic);
     for mistake in &TASK_MISTAKES {
         refused(&env, &task, mistake, "start-task").await;
         assert_eq!(records(&store).await, before, "{}", mistake.what);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use e2e::{alone, programs};
 use playground::demo::{self, Verdict};
 use playground::migration::LIMIT;
+use playground::orders::ShardMode;
 use playground::story::Story;
 use playground::up;
 use playground::wait::wait_for;
@@ -32,13 +33,13 @@ impl Write for Kept {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_demo_ends_with_a_downstream_that_is_the_merge_of_the_sources() {
+async fn told(mode: ShardMode, parts: &[&str]) {
     let _alone = alone().await;
     let options = demo::Options {
         bin_dir: Some(programs().to_owned()),
         rows: 50,
         pace: Duration::from_millis(25),
+        mode,
         ..demo::Options::default()
     };
     let kept = Kept::default();
@@ -46,7 +47,14 @@ async fn the_demo_ends_with_a_downstream_that_is_the_merge_of_the_sources() {
     let text = kept.text();
     let verdict = played.unwrap_or_else(|e| panic!("{e}\nafter this story:\n{text}"));
     assert_eq!(verdict, Verdict::Equal, "{text}");
-    for part in [
+    for part in parts {
+        assert!(text.contains(part), "{part} is not in:\n{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_demo_ends_with_a_downstream_that_is_the_merge_of_the_sources() {
+    let parts = [
         "dmctl list-member",
         "dmctl query-status",
         "dmctl shard-ddl-lock",
@@ -54,9 +62,22 @@ async fn the_demo_ends_with_a_downstream_that_is_the_merge_of_the_sources() {
         "has taken over",
         "EQUAL",
         "pessimist-svc",
-    ] {
-        assert!(text.contains(part), "{part} is not in:\n{text}");
-    }
+    ];
+    told(ShardMode::Pessimistic, &parts).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_does_the_demo_in_optimistic_mode() {
+    let parts = [
+        "Nobody waited",
+        "waits for the other shards",
+        "are redirected",
+        "blockDDLOwner: mysql-02-`shop_2`.`orders_4`",
+        "-a skip",
+        "EQUAL",
+        "optimist-svc",
+    ];
+    told(ShardMode::Optimistic, &parts).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
