@@ -55,11 +55,15 @@ impl Running {
     }
 }
 
+fn load(args: &[&str]) -> Result<Settings<Nothing>, config::Error> {
+    let args = ["test", "--listen", "127.0.0.1:0"].iter().chain(args);
+    config::load("test-svc", 0, args.map(Into::into), |name| {
+        (name == "DM_DRAIN_TIMEOUT").then(|| "1s".to_owned())
+    })
+}
+
 fn settings(args: &[&str]) -> Settings<Nothing> {
-    let args = ["test", "--listen", "127.0.0.1:0", "--drain-timeout", "1s"]
-        .iter()
-        .chain(args);
-    config::load("test-svc", 0, args.map(Into::into), |_| None).unwrap()
+    load(args).unwrap()
 }
 
 async fn start(args: &[&str], app: impl FnOnce(&Context) -> App + Send + 'static) -> Running {
@@ -336,4 +340,90 @@ async fn tls_admits_only_known_certificates_with_an_allowed_name() {
             .is_ok()
     );
     running.end().await;
+}
+
+/// How these files are refused.
+fn refused(cert: &str, key: &str) -> String {
+    let files = [pem("ca.pem"), pem(cert), pem(key)];
+    let [ca, cert, key] = files.each_ref().map(|file| file.to_str().unwrap());
+    let args = ["--ssl-ca", ca, "--ssl-cert", cert, "--ssl-key", key];
+    load(&args).map(drop).unwrap_err().to_string()
+}
+
+#[test]
+fn files_that_do_not_fit_each_other_stop_the_start_with_the_reason() {
+    let reason = refused("dm.pem", "stranger.key");
+    assert!(
+        reason.contains("stranger.key") && reason.contains("does not fit ssl-cert"),
+        "{reason}"
+    );
+    let reason = refused("dm.pem", "no-such.key");
+    assert!(reason.contains("no-such.key"), "{reason}");
+    let reason = refused("README.md", "dm.key");
+    assert!(reason.contains("no certificate in PEM form"), "{reason}");
+}
+
+/// A service whose answer waits until it is told.
+#[derive(Clone)]
+struct Slow(watch::Receiver<bool>, watch::Sender<bool>);
+
+impl tonic::server::NamedService for Slow {
+    const NAME: &'static str = "test.Role";
+}
+
+impl tower::Service<http::Request<tonic::body::Body>> for Slow {
+    type Response = http::Response<tonic::body::Body>;
+    type Error = std::convert::Infallible;
+    type Future = futures::future::BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Self::Error>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: http::Request<tonic::body::Body>) -> Self::Future {
+        let Self(mut may_answer, in_hand) = self.clone();
+        Box::pin(async move {
+            in_hand.send_replace(true);
+            may_answer.wait_for(|may| *may).await.unwrap();
+            Ok(tonic::Status::not_found("late").into_http())
+        })
+    }
+}
+
+#[tokio::test]
+async fn port_refuses_nobody_until_the_last_words_are_said() {
+    let (answer, may_answer) = watch::channel(false);
+    let (in_hand, mut is_in_hand) = watch::channel(false);
+    let (resign, may_resign) = oneshot::channel::<()>();
+    let (resigning, is_resigning) = oneshot::channel::<()>();
+    let running = start(&["--drain-timeout", "10s"], move |ctx| {
+        ctx.on_stop("resign", async move {
+            resigning.send(()).unwrap();
+            may_resign.await.unwrap();
+        });
+        App::new().grpc(Slow(may_answer, in_hand))
+    })
+    .await;
+    running.ready().await;
+    let addr = running.addr.clone();
+    let asked = tokio::spawn({
+        let addr = addr.clone();
+        async move { ask(&addr).await }
+    });
+    is_in_hand.wait_for(|is| *is).await.unwrap();
+    let connects = async || tokio::net::TcpStream::connect(&addr).await.is_ok();
+    let stopping = running.ctx.stopping();
+    let end = tokio::spawn(running.end());
+    stopping.cancelled().await;
+    assert!(connects().await, "a request is in hand");
+    answer.send_replace(true);
+    assert_eq!(asked.await.unwrap().unwrap_err().message(), "late");
+    is_resigning.await.unwrap();
+    assert!(connects().await, "it has not resigned yet");
+    resign.send(()).unwrap();
+    end.await.unwrap();
+    assert!(!connects().await, "the process is over");
 }

@@ -47,4 +47,5 @@ mod members;
 mod passed;
 mod routing;
 mod support;
+mod tls;
 mod traced;

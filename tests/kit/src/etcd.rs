@@ -19,6 +19,17 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 /// How long a stop may take before it becomes a kill.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
+/// PEM files of a server.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// Who signed the certificates of clients.
+    pub ca: PathBuf,
+    /// The server's own certificate, good for 127.0.0.1.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
 /// Settings of the server that tests vary.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -30,6 +41,8 @@ pub struct Options {
     pub heartbeat: Duration,
     /// Raft election timeout.
     pub election_timeout: Duration,
+    /// TLS for its clients, who must show a certificate too.
+    pub tls: Option<Tls>,
     /// Client port, when it must be a certain one.
     pub port: Option<u16>,
     /// Further flags.
@@ -46,6 +59,7 @@ impl Default for Options {
             max_txn_ops: 128,
             heartbeat: Duration::from_millis(100),
             election_timeout: Duration::from_secs(1),
+            tls: None,
             port: None,
             args: Vec::new(),
             own_group: false,
@@ -59,6 +73,8 @@ pub struct RealEtcd {
     process: Process,
     spec: Spec,
     port: u16,
+    health_port: u16,
+    scheme: &'static str,
     // Last, so that the process ends before its folder goes.
     _scratch: Option<TempDir>,
 }
@@ -91,6 +107,7 @@ impl RealEtcd {
             name: "testkit".to_owned(),
             port: options.port.map_or_else(free_port, Ok)?,
             peer_port: free_port()?,
+            health_port: free_port()?,
         };
         let mut etcd = Self::spawn(dir, options, &seat, std::slice::from_ref(&seat), scratch)?;
         etcd.await_health().await?;
@@ -104,6 +121,7 @@ impl RealEtcd {
                 name: format!("testkit-{number}"),
                 port: free_port()?,
                 peer_port: free_port()?,
+                health_port: free_port()?,
             })
         };
         let seats = (0..members).map(seat).collect::<Result<Vec<_>>>()?;
@@ -132,13 +150,15 @@ impl RealEtcd {
             process: spec.spawn()?,
             spec,
             port: seat.port,
+            health_port: options.tls.as_ref().map_or(seat.port, |_| seat.health_port),
+            scheme: scheme(options),
             _scratch: scratch,
         })
     }
 
     /// The address that clients are given.
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("{}://127.0.0.1:{}", self.scheme, self.port)
     }
 
     /// The client port on 127.0.0.1.
@@ -164,7 +184,7 @@ impl RealEtcd {
     }
 
     async fn await_health(&mut self) -> Result<()> {
-        let port = self.port;
+        let port = self.health_port;
         let process = &mut self.process;
         let ended = wait_for(START_LIMIT, "etcd reports itself healthy", || {
             let running = process.ensure_running();
@@ -193,6 +213,8 @@ struct Seat {
     name: String,
     port: u16,
     peer_port: u16,
+    /// For its health page when its clients speak TLS.
+    health_port: u16,
 }
 
 impl Seat {
@@ -202,7 +224,7 @@ impl Seat {
 }
 
 fn spec(dir: &Path, options: &Options, seat: &Seat, cluster: &[Seat]) -> Spec {
-    let client = format!("http://127.0.0.1:{}", seat.port);
+    let client = format!("{}://127.0.0.1:{}", scheme(options), seat.port);
     let peer = seat.peer();
     let members = cluster.iter().map(|s| format!("{}={}", s.name, s.peer()));
     let members = members.collect::<Vec<_>>().join(",");
@@ -242,12 +264,35 @@ fn spec(dir: &Path, options: &Options, seat: &Seat, cluster: &[Seat]) -> Spec {
         ))
         .arg(format!("--max-txn-ops={}", options.max_txn_ops))
         .arg("--auto-compaction-retention=0")
+        .args(options.tls.iter().flat_map(|tls| tls_flags(tls, seat)))
         .args(&options.args);
     if options.own_group {
         spec.own_group()
     } else {
         spec
     }
+}
+
+fn scheme(options: &Options) -> &'static str {
+    if options.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    }
+}
+
+fn tls_flags(tls: &Tls, seat: &Seat) -> [String; 5] {
+    [
+        format!("--cert-file={}", tls.cert.display()),
+        format!("--key-file={}", tls.key.display()),
+        format!("--trusted-ca-file={}", tls.ca.display()),
+        "--client-cert-auth".to_owned(),
+        // Its page of health without TLS, on a port of its own.
+        format!(
+            "--listen-metrics-urls=http://127.0.0.1:{}",
+            seat.health_port
+        ),
+    ]
 }
 
 /// Asks etcd's own health page, which is false until there is a leader.
