@@ -301,3 +301,30 @@ async fn group_that_is_done_leaves_no_records() {
     let is_clean = || async { etcd.dump(ROOT).is_empty() };
     wait_until(LIMIT, "no records", is_clean).await.unwrap();
 }
+
+#[tokio::test]
+async fn record_that_cannot_be_read_is_named_on_the_status_page_and_counted() {
+    let etcd = MemoryEtcd::start().await.unwrap();
+    let (_client, _running) = start(&etcd, &[]).await;
+    let key = InfoKey {
+        task: "t1".into(),
+        source: "s1".into(),
+        schema: "foo".to_owned(),
+        table: "bar".to_owned(),
+    }
+    .encode();
+    etcd.put(key.clone(), "no {record");
+    for (path, words) in [("/metrics", "\ndm_faults 1\n"), ("/status", key.as_str())] {
+        wait_until(LIMIT, &format!("{path} tells of it"), || {
+            dm_testkit::pages::says(&etcd, "optimist", path, std::slice::from_ref(&words))
+        })
+        .await
+        .unwrap();
+    }
+    etcd.delete(key);
+    wait_until(LIMIT, "it is gone", || {
+        dm_testkit::pages::says(&etcd, "optimist", "/metrics", &["\ndm_faults 0\n"])
+    })
+    .await
+    .unwrap();
+}

@@ -260,3 +260,33 @@ async fn a_watcher_sees_a_lock_come_change_and_go() {
         }
     }
 }
+
+#[tokio::test]
+async fn record_that_cannot_be_read_is_named_on_the_status_page_and_counted() {
+    let mut cluster = Cluster::new(&["s1"]).await;
+    let _client = cluster.start_replica().await;
+    let key = dm_keyspace::pessimism::InfoKey {
+        task: "t1".into(),
+        source: "s1".into(),
+    }
+    .encode();
+    cluster.etcd.put(key.clone(), "no {record");
+    for (path, words) in [("/metrics", "\ndm_faults 1\n"), ("/status", key.as_str())] {
+        wait_until(LIMIT, &format!("{path} tells of it"), || {
+            dm_testkit::pages::says(
+                &cluster.etcd,
+                "pessimist",
+                path,
+                std::slice::from_ref(&words),
+            )
+        })
+        .await
+        .unwrap();
+    }
+    cluster.etcd.delete(key);
+    wait_until(LIMIT, "it is gone", || {
+        dm_testkit::pages::says(&cluster.etcd, "pessimist", "/metrics", &["\ndm_faults 0\n"])
+    })
+    .await
+    .unwrap();
+}

@@ -9,6 +9,8 @@ mod calls;
 mod cases;
 #[path = "api/configs.rs"]
 mod configs;
+#[path = "api/faults.rs"]
+mod faults;
 #[path = "api/kit.rs"]
 mod kit;
 #[path = "api/precheck.rs"]

@@ -109,10 +109,7 @@ fn split(text: &str) -> Result<Vec<SubtaskConfig>, DmError> {
 fn a_minimal_task_has_every_default() {
     let subtasks = split(MINIMAL).unwrap();
     let text = subtasks[0].to_toml().unwrap();
-    let vectors = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../tests/vectors/etcd-values.json"
-    );
+    let vectors = dm_testkit::vectors().join("etcd-values.json");
     let cases: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(vectors).unwrap()).unwrap();
     let is_default = |case: &&serde_json::Value| {

@@ -1,16 +1,11 @@
 //! The TOML records of the shared behaviour vectors: what a Go writer writes we read and write back unchanged, what
 //! a Go reader takes or refuses we take or refuse.
 
-use std::path::PathBuf;
-
 use dm_task::{SourceConfig, SubtaskConfig};
 use serde_json::Value;
 
 fn cases() -> Vec<Value> {
-    let folder = std::env::var_os("DM_VECTORS").map(PathBuf::from);
-    let folder = folder
-        .unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors"));
-    let path = folder.join("etcd-values.json");
+    let path = dm_testkit::vectors().join("etcd-values.json");
     let text = std::fs::read_to_string(&path)
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let all: Vec<Value> = serde_json::from_str(&text).expect("an array of cases");

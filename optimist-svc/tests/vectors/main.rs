@@ -28,11 +28,7 @@ const AT_LEAST: usize = 80;
 const AT_A_TIME: usize = 8;
 
 fn load() -> (PathBuf, File) {
-    let folder = std::env::var_os("DM_VECTORS").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors")),
-        PathBuf::from,
-    );
-    let path = folder.join("optimism.json");
+    let path = dm_testkit::vectors().join("optimism.json");
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let file: File =
         serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));

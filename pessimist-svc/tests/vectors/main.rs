@@ -23,11 +23,7 @@ use process::Outside;
 use world::World;
 
 fn load() -> (PathBuf, File) {
-    let folder = std::env::var_os("DM_VECTORS").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors")),
-        PathBuf::from,
-    );
-    let path = folder.join("pessimism.json");
+    let path = dm_testkit::vectors().join("pessimism.json");
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let file: File =
         serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));

@@ -12,12 +12,15 @@ pub mod etcd;
 pub mod mariadb;
 pub mod memory;
 pub mod otlp;
+pub mod pages;
 pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod scratch;
+pub mod vectors;
 pub mod wait;
 
 pub use error::{Error, Result};
 pub use ports::free_port;
+pub use vectors::vectors;
 pub use wait::{wait_for, wait_until};

@@ -14,11 +14,7 @@ pub(crate) struct Run {
 impl Run {
     /// Reads a file of the vectors' folder; no file means a failed test.
     pub(crate) fn load(file: &str) -> (Self, Value) {
-        let folder = std::env::var_os("DM_VECTORS").map_or_else(
-            || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors"),
-            PathBuf::from,
-        );
-        let file = folder.join(file);
+        let file = dm_testkit::vectors().join(file);
         let text = std::fs::read_to_string(&file)
             .unwrap_or_else(|error| panic!("cannot read {}: {error}", file.display()));
         let json = serde_json::from_str(&text)

@@ -125,11 +125,7 @@ fn check<T: Debug + PartialEq>(
 }
 
 fn text_of(file: &str) -> (PathBuf, String) {
-    let folder = std::env::var_os("DM_VECTORS").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors")),
-        PathBuf::from,
-    );
-    let path = folder.join(file);
+    let path = dm_testkit::vectors().join(file);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     (path, text)
 }
