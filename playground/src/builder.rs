@@ -31,6 +31,7 @@ pub struct Builder {
     bin_dir: Option<PathBuf>,
     otlp: Option<String>,
     flags: Vec<String>,
+    service_flags: Vec<String>,
     worker_flags: Vec<String>,
     role_flags: Vec<(Role, String)>,
     proxied: BTreeSet<Role>,
@@ -47,6 +48,7 @@ impl Default for Builder {
             bin_dir: None,
             otlp: None,
             flags: Vec::new(),
+            service_flags: Vec::new(),
             worker_flags: Vec::new(),
             role_flags: Vec::new(),
             proxied: BTreeSet::new(),
@@ -99,8 +101,10 @@ impl Builder {
 
     /// How long a replica that vanished without a trace keeps its place.
     #[must_use]
-    pub fn lease_ttl(self, ttl: Duration) -> Self {
-        self.flag(format!("--lease-ttl={}s", ttl.as_secs()))
+    pub fn lease_ttl(mut self, ttl: Duration) -> Self {
+        self.service_flags
+            .push(format!("--lease-ttl={}s", ttl.as_secs()));
+        self
     }
 
     /// How long a worker that vanished keeps its source.
@@ -153,7 +157,7 @@ impl Builder {
                 let proxy = proxies.get(&role).and_then(|all| all.get(number - 1));
                 let endpoint = proxy.map_or_else(|| etcd.endpoint(), TcpProxy::endpoint);
                 let mut own = vec![format!("--etcd-endpoints={endpoint}")];
-                own.extend(flags.iter().cloned());
+                own.extend(self.service_flags.iter().chain(&flags).cloned());
                 launch.unit(configuration::of(role), number, &own)
             };
             let units: Result<Vec<Unit>> = (1..=self.replicas).map(unit).collect();

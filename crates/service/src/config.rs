@@ -23,6 +23,10 @@ pub use values::{duration, host_port};
 
 /// A service's own settings beside [`Common`], in the same file, environment and flags.
 pub trait Section: Args + Clone + fmt::Debug + Send + Sync + 'static {
+    /// Keys of [`Common`] that have no effect in this service: not offered, and refused in a file and as a flag. The environment may
+    /// be shared with other services, so they are passed over there.
+    const WITHOUT_EFFECT: &'static [&'static str] = &[];
+
     /// Refuses values that parse but contradict each other. `origins` says where each came from.
     fn check(&self, common: &Common, origins: &Origins) -> Result<(), Error> {
         let _ = (common, origins);
@@ -120,6 +124,12 @@ pub fn load<S: Section>(
         .version(env!("CARGO_PKG_VERSION"))
         .mut_arg("listen", |a| {
             a.default_value(format!("127.0.0.1:{default_port}"))
+        })
+        .mut_args(|a| {
+            let has_no_effect = a
+                .get_long()
+                .is_some_and(|key| S::WITHOUT_EFFECT.contains(&key));
+            if has_no_effect { a.hide(true) } else { a }
         });
     let args: Vec<OsString> = args.into_iter().collect();
     let layered = layers::apply(command, &args, environment)?;
@@ -127,6 +137,13 @@ pub fn load<S: Section>(
         common: Common::from_arg_matches(&layered.matches).map_err(Error::Usage)?,
         own: S::from_arg_matches(&layered.matches).map_err(Error::Usage)?,
     };
+    for key in S::WITHOUT_EFFECT {
+        let given = layered.origins.of(key);
+        if matches!(given, Origin::File { .. } | Origin::Flag(_)) {
+            let reason = format!("has no effect in {service}; leave it out");
+            return Err(Error::invalid(&layered.origins, key, reason));
+        }
+    }
     settings.common.check(&layered.origins)?;
     settings.own.check(&settings.common, &layered.origins)?;
     Ok(settings)

@@ -136,7 +136,10 @@ fn read_file(
 ) -> Result<(), Error> {
     for entry in file::read(path)? {
         let Some(arg) = find(command, &entry.key) else {
-            let mut allowed: Vec<String> = settings(command).map(key_of).collect();
+            let mut allowed: Vec<String> = settings(command)
+                .filter(|a| !a.is_hide_set())
+                .map(key_of)
+                .collect();
             allowed.sort();
             return Err(Error::UnknownKey {
                 path: path.to_owned(),
