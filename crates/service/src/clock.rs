@@ -1,67 +1,33 @@
-//! The only place that reads a clock. Machines get the time as a value; everything else takes it from here, so that tests can set it.
+//! The only place that reads a clock. Machines get the time as a value; everything else takes it from here.
 //!
 //! Monotonic time is that of the tokio runtime, which a test or a simulation may pause and advance.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
 /// Monotonic time since it was made, and wall-clock time. Clones share one origin.
 #[derive(Clone, Debug)]
-pub struct Clock(Source);
-
-#[derive(Clone, Debug)]
-enum Source {
-    System { origin: Instant },
-    Manual(Arc<Mutex<Manual>>),
-}
-
-#[derive(Debug)]
-struct Manual {
-    elapsed: Duration,
-    unix: Duration,
+pub struct Clock {
+    origin: Instant,
 }
 
 impl Clock {
     /// The system's clock; [`elapsed`](Self::elapsed) starts now.
     pub fn system() -> Self {
-        Self(Source::System {
+        Self {
             origin: Instant::now(),
-        })
-    }
-
-    /// A clock that stands still at `unix` until [`advance`](Self::advance) moves it; for tests.
-    pub fn manual(unix: Duration) -> Self {
-        Self(Source::Manual(Arc::new(Mutex::new(Manual {
-            elapsed: Duration::ZERO,
-            unix,
-        }))))
+        }
     }
 
     /// Monotonic time since the clock was made. Never goes back, and says nothing about the date.
     pub fn elapsed(&self) -> Duration {
-        match &self.0 {
-            Source::System { origin } => origin.elapsed(),
-            Source::Manual(m) => m.lock().unwrap_or_else(PoisonError::into_inner).elapsed,
-        }
+        self.origin.elapsed()
     }
 
     /// Wall-clock time since 1970 in UTC. May jump; only for what people or records are shown.
     pub fn unix(&self) -> Duration {
-        match &self.0 {
-            Source::System { .. } => system_time().duration_since(UNIX_EPOCH).unwrap_or_default(),
-            Source::Manual(m) => m.lock().unwrap_or_else(PoisonError::into_inner).unix,
-        }
-    }
-
-    /// Moves a manual clock on. The system's clock does not listen.
-    pub fn advance(&self, by: Duration) {
-        if let Source::Manual(m) = &self.0 {
-            let mut m = m.lock().unwrap_or_else(PoisonError::into_inner);
-            m.elapsed += by;
-            m.unix += by;
-        }
+        system_time().duration_since(UNIX_EPOCH).unwrap_or_default()
     }
 }
 
@@ -114,14 +80,15 @@ impl Deadline {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_manual_clock_moves_only_when_told() {
-        let clock = Clock::manual(Duration::from_secs(100));
+    #[tokio::test(start_paused = true)]
+    async fn copies_of_a_clock_show_the_runtimes_time() {
+        let clock = Clock::system();
         let copy = clock.clone();
-        assert_eq!(clock.elapsed(), Duration::ZERO);
-        copy.advance(Duration::from_secs(3));
-        assert_eq!(clock.elapsed(), Duration::from_secs(3));
-        assert_eq!(clock.unix(), Duration::from_secs(103));
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(
+            (clock.elapsed(), copy.elapsed()),
+            (Duration::from_secs(3), Duration::from_secs(3))
+        );
     }
 
     #[test]

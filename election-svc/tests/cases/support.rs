@@ -137,8 +137,8 @@ impl Running {
     }
 
     /// Freezes it as SIGSTOP does; it goes on when what this gives is dropped.
-    pub(crate) async fn freeze(&self) -> std::sync::mpsc::Sender<()> {
-        let (resume, resumed) = std::sync::mpsc::channel();
+    pub(crate) async fn freeze(&self) -> std::sync::mpsc::SyncSender<()> {
+        let (resume, resumed) = std::sync::mpsc::sync_channel(0);
         let (tell, frozen) = oneshot::channel();
         self.runtime.as_ref().unwrap().spawn(async move {
             let _ = tell.send(());
