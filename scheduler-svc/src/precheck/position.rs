@@ -182,6 +182,25 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_bad_flavor_and_bad_certificates_are_found_without_asking_anybody() {
+        let tried = try_position(&candidate("oracle", ""), "s1", PATIENCE).await;
+        let Position::BadFlavor(text) = tried else {
+            panic!("{tried:?}");
+        };
+        assert_eq!(text, "s1: oracle is no flavor of a source");
+        let mut secured = candidate("mysql", "");
+        secured.subtask.from.security = Some(dm_task::db::Security {
+            ssl_ca_base64: "***".into(),
+            ..Default::default()
+        });
+        let tried = try_position(&secured, "s1", PATIENCE).await;
+        let Position::BadTls(text) = tried else {
+            panic!("{tried:?}");
+        };
+        assert!(text.starts_with("s1: ssl-ca: no base64"), "{text}");
+    }
+
     #[test]
     fn sets_of_both_flavors_are_read() {
         let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";

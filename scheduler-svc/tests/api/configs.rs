@@ -111,11 +111,16 @@ async fn exported_files_can_be_imported_and_hold_plain_passwords_without_a_key()
         plaintext: "x".into(),
     };
     let refused = cluster.client.encrypt(request).await.unwrap().into_inner();
-    assert!(
-        !refused.result
-            && refused
-                .msg
-                .starts_with("secret key not initialized. To enable encryption:\n1. ")
+    assert_eq!(
+        (refused.result, refused.msg.as_str()),
+        (
+            false,
+            "secret key not initialized. To enable encryption:\n\
+             1. Create a file containing a 32-byte (64-character) hexadecimal AES-256 secret key.\n\
+             2. Set 'secret-key-path' in DM-master's configuration file to point to this key file.\n\
+             3. Restart DM-master to apply the configuration.\n\
+             For details, see: https://docs.pingcap.com/tidb/stable/dm-customized-secret-key"
+        )
     );
 }
 

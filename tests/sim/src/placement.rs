@@ -74,7 +74,8 @@ pub fn run_with_users(seed: u64) {
     });
     let wrong = orders::check(&users.etcd, &users.told);
     assert!(is_whole, "{wrong:?}");
-    assert!(users.told.known() > 0, "nobody was told anything");
+    let answers = users.told.answers();
+    assert!(answers > 5, "users have had {answers} answers");
     // A worker that pulls a relay log serves no other source.
     for kv in users.etcd.dump(RelayWorkerKey::PREFIX) {
         users.etcd.delete(kv.key);

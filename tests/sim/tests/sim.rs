@@ -12,5 +12,5 @@ fn sources_are_served_by_one_worker_and_in_the_end_by_one_each() {
 
 #[test]
 fn what_users_are_told_is_in_etcd_and_nothing_stays_half_done() {
-    sim::seeds(12, "what_users", sim::placement::run_with_users);
+    sim::seeds(8, "what_users", sim::placement::run_with_users);
 }

@@ -240,6 +240,14 @@ fn meta_position_tells_a_refusal_from_a_set_that_does_not_read() {
             Position::BadGtid("no".into()),
             "you should check your BinlogGTID's format, ",
         ),
+        (
+            Position::BadTls("no".into()),
+            "please check upstream tls config",
+        ),
+        (
+            Position::BadFlavor("no".into()),
+            "please check upstream database config",
+        ),
     ] {
         let check = meta_position(&server, &position);
         assert_eq!(told(&check), "Fail no");

@@ -31,9 +31,15 @@ const BETWEEN: Duration = Duration::from_millis(1_500);
 /// Far longer than an operation takes while its leader leads.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Of each thing, how many requests about it have begun, and what the last of them has told.
+type Things = BTreeMap<String, (u64, Option<State>)>;
+
 /// What users have been told, by the thing that it is about.
 #[derive(Clone, Default)]
-pub(super) struct Told(Rc<RefCell<BTreeMap<String, (u64, Option<State>)>>>);
+pub(super) struct Told {
+    things: Rc<RefCell<Things>>,
+    answers: Rc<Cell<usize>>,
+}
 
 /// What a thing is, as an answer has said.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -49,7 +55,7 @@ enum State {
 impl Told {
     /// A request about it begins: whatever was told may change.
     fn begin(&self, thing: &str) -> u64 {
-        let mut told = self.0.borrow_mut();
+        let mut told = self.things.borrow_mut();
         let (ticket, state) = told.entry(thing.to_owned()).or_default();
         *ticket += 1;
         *state = None;
@@ -58,7 +64,8 @@ impl Told {
 
     /// The request is answered; without effect when another one has begun since.
     fn end(&self, thing: &str, ticket: u64, state: State) {
-        if let Some((latest, known)) = self.0.borrow_mut().get_mut(thing)
+        self.answers.set(self.answers.get() + 1);
+        if let Some((latest, known)) = self.things.borrow_mut().get_mut(thing)
             && *latest == ticket
         {
             *known = Some(state);
@@ -67,7 +74,7 @@ impl Told {
 
     /// Whether etcd holds what was told.
     fn check(&self, etcd: &MemoryEtcd) -> Result<(), String> {
-        for (thing, (_, state)) in &*self.0.borrow() {
+        for (thing, (_, state)) in &*self.things.borrow() {
             let now = match state {
                 None => continue,
                 Some(State::Relay(_)) => State::Relay(relay_of(etcd, thing)),
@@ -83,10 +90,9 @@ impl Told {
         Ok(())
     }
 
-    /// So many things are known.
-    pub(super) fn known(&self) -> usize {
-        let told = self.0.borrow();
-        told.values().filter(|(_, state)| state.is_some()).count()
+    /// So many requests were answered with success.
+    pub(super) fn answers(&self) -> usize {
+        self.answers.get()
     }
 }
 
