@@ -6,6 +6,7 @@
 mod cluster;
 
 use cluster::{Client, Cluster, LIMIT};
+use dm_keyspace::{SubtaskKey, TaskStartKey};
 use dm_proto::pb;
 use dm_proto::pessimist::{
     Phase, RemoveMetaRequest, ShowDdlLocksResponse, SourceState, WatchLocksRequest,
@@ -71,7 +72,7 @@ async fn unlock(client: &Client, id: &str, force_remove: bool) -> (bool, String)
 }
 
 #[tokio::test]
-async fn a_lock_goes_from_the_first_report_to_its_end_and_every_replica_shows_it() {
+async fn case_69_a_lock_goes_from_the_first_report_to_its_end_and_every_replica_shows_it() {
     let mut cluster = Cluster::new(&["s1", "s2"]).await;
     let leader = cluster.start_replica().await;
     let standby = cluster.start_replica().await;
@@ -155,11 +156,60 @@ async fn a_lock_that_nobody_answers_is_unlocked_by_force_only() {
     let silent = "[code=38024:class=dm-master:scope=internal:level=high], Message: the owner s1 of the lock t1-`foo`.`bar` has not done the operation";
     let (result, msg) = unlock(&client, ID, false).await;
     assert!(!result && msg.starts_with(silent), "{msg}");
+    assert!(
+        msg.contains("; it may still be executing: its order stands"),
+        "{msg}"
+    );
     cluster.told("s1", true).await;
     assert_eq!(show(&client).await.locks[0].unsynced, ["s3"]);
     let (result, msg) = unlock(&client, ID, true).await;
     assert!(result && msg.contains("[s2]"), "{msg}");
     cluster.resolved().await;
+}
+
+#[tokio::test]
+async fn case_65_a_lock_of_a_stopped_task_is_unlocked_by_force_without_being_asked_to() {
+    let mut cluster = Cluster::new(&["s1", "s2"]).await;
+    let client = cluster.start_replica().await;
+    cluster.report("s1", D1);
+    shown(&client, Phase::Collecting).await;
+    // Stopped in two transactions, between which one source less must not look like a smaller task.
+    let record = TaskStartKey { task: "t1".into() }.encode();
+    let stop = r#"{"term":1,"batch":1,"kind":"stop","sources":["s1","s2"]}"#;
+    cluster.etcd.put(record.clone(), stop);
+    for source in ["s1", "s2"] {
+        let (source, task) = (source.into(), "t1".into());
+        cluster.etcd.delete(SubtaskKey { source, task }.encode());
+    }
+    cluster.etcd.delete(record);
+    let is_seen = || async {
+        let reasons = show(&client).await.details[0].reasons.clone();
+        reasons[0].starts_with("The task has no subtask now")
+    };
+    wait_until(LIMIT, "the stop", is_seen).await.unwrap();
+    assert_eq!(unlock(&client, ID, false).await, (true, String::new()));
+    cluster.resolved().await;
+}
+
+#[tokio::test]
+async fn what_a_source_is_at_is_told_as_it_is() {
+    let mut cluster = Cluster::new(&["s1", "s2", "s3"]).await;
+    let client = cluster.start_replica().await;
+    cluster.report("s1", D1);
+    cluster.report("s2", "ALTER TABLE `foo`.`bar` ADD COLUMN `c9` INT");
+    let states = || async {
+        let details = show(&client).await.details;
+        let sources = details.first().map(|detail| detail.sources.clone());
+        let sources = sources.unwrap_or_default().into_iter();
+        sources.map(|source| source.state()).collect::<Vec<_>>()
+    };
+    let expected = [
+        SourceState::Reported,
+        SourceState::Mismatched,
+        SourceState::Offline,
+    ];
+    let is_so = || async { states().await == expected };
+    wait_until(LIMIT, "the states", is_so).await.unwrap();
 }
 
 #[tokio::test]
@@ -178,7 +228,7 @@ async fn an_unlock_ends_well_when_the_workers_answer() {
 }
 
 #[tokio::test]
-async fn locks_that_do_not_exist_are_refused_as_dm_does() {
+async fn cases_53_and_64_locks_that_do_not_exist_are_refused_as_dm_does() {
     let mut cluster = Cluster::new(&["s1"]).await;
     let client = cluster.start_replica().await;
     assert_eq!(

@@ -209,3 +209,21 @@ fn every_operation_of_a_lock_carries_the_trace_of_its_first_report_and_a_done_on
         "found again in the order of another source"
     );
 }
+
+#[test]
+fn orders_that_etcd_refuses_are_tried_again() {
+    let mut stage = stage(&["s1", "s2"]);
+    stage.report("s1", D1);
+    stage.world.puts_fail = true;
+    assert_eq!(stage.report("s2", D1), "");
+    assert_eq!(stage.after(|world| world.tick(Duration::ZERO)), "");
+    stage.world.puts_fail = false;
+    assert_eq!(
+        stage.after(|world| world.tick(Duration::ZERO)),
+        "s1 executes"
+    );
+    stage.world.puts_fail = true;
+    assert_eq!(stage.done("s1"), "");
+    stage.world.puts_fail = false;
+    assert_eq!(stage.after(|world| world.tick(Duration::ZERO)), "s2 skips");
+}

@@ -3,7 +3,7 @@
 use dm_keyspace::pessimism::Info;
 
 use crate::stage::{D1, D2, E1, id, stage};
-use crate::world::World;
+use crate::world::{World, info_key, operation_key};
 
 #[test]
 fn case_1_single_source_executes_at_once_and_the_lock_ends_when_it_is_done() {
@@ -266,4 +266,45 @@ fn case_29_done_after_the_records_are_removed_is_an_error_for_the_worker() {
         ("none", "")
     );
     assert!(stage.late_done_fails("s1"));
+}
+
+#[test]
+fn case_11_backquotes_in_names_are_doubled_in_the_id_and_the_round_works() {
+    let mut stage = stage(&["s1", "s2"]);
+    stage.report_all("s1", "b`r", &[D1]);
+    assert_eq!(stage.report_all("s2", "b`r", &[D1]), "s1 executes");
+    assert_eq!(stage.world.put[0].id, "t1-`foo`.`b``r`");
+    assert_eq!(stage.done("s1"), "s2 skips");
+    stage.change_leader();
+    stage.done("s2");
+    assert_eq!(
+        (stage.lock_of("b`r").as_str(), stage.operations().as_str()),
+        ("none", "")
+    );
+}
+
+#[test]
+fn case_12_done_of_a_go_worker_counts_whatever_letters_its_statements_have() {
+    let ddl = "ALTER TABLE `foo`.`bar` COMMENT '<a&b>\u{2028}'";
+    for is_changed in [false, true] {
+        let mut stage = stage(&["s1", "s2"]);
+        stage.report("s1", ddl);
+        assert_eq!(stage.report("s2", ddl), "s1 executes");
+        // As Go's encoder writes it.
+        let done = concat!(
+            r#"{"id":"t1-`foo`.`bar`","task":"t1","source":"s1","#,
+            r#""ddls":["ALTER TABLE `foo`.`bar` COMMENT '\u003ca\u0026b\u003e\u2028'"],"exec":true,"done":true}"#
+        );
+        let put = vec![(operation_key("t1", "s1"), done.as_bytes().to_vec())];
+        let told = stage.after(|world| world.etcd.write(put, &[info_key("t1", "s1")]));
+        assert_eq!(told, "s2 skips");
+        if is_changed {
+            assert_eq!(stage.change_leader(), "s2 skips");
+        }
+        stage.done("s2");
+        assert_eq!(
+            (stage.lock().as_str(), stage.operations().as_str()),
+            ("none", "")
+        );
+    }
 }

@@ -111,6 +111,13 @@ fn case_62_lock_that_is_resolved_but_not_deleted_is_refused_and_goes() {
         stage.refuses_unlock(None),
         Some(UnlockRefusal::Resolved(id("bar")))
     );
+    stage.world.deletes_fail = false;
+    stage.after(|world| world.tick(std::time::Duration::ZERO));
+    assert!(is_empty(&stage));
+    assert_eq!(
+        stage.refuses_unlock(None),
+        Some(UnlockRefusal::UnknownLock(id("bar")))
+    );
 }
 
 #[test]

@@ -182,6 +182,8 @@ pub(crate) struct World {
     pub(crate) put: Vec<Operation>,
     /// Every deletion by the leader fails.
     pub(crate) deletes_fail: bool,
+    /// Every put by the leader fails.
+    pub(crate) puts_fail: bool,
     now: Duration,
 }
 
@@ -195,6 +197,7 @@ impl Default for World {
             leader: None,
             put: Vec::new(),
             deletes_fail: false,
+            puts_fail: false,
             now: Duration::ZERO,
         }
     }
@@ -316,7 +319,9 @@ impl World {
         let has_wanted = wanted.values().any(|proposals| !proposals.is_empty());
         for (subject, proposals) in wanted {
             for proposal in proposals {
-                if self.deletes_fail && !proposal.deletes.is_empty() {
+                let is_refused = self.deletes_fail && !proposal.deletes.is_empty()
+                    || self.puts_fail && !proposal.puts.is_empty();
+                if is_refused {
                     leader
                         .failed
                         .entry(subject.clone())
