@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use dm_keyspace::pessimism::{Info, InfoKey, Operation, OperationKey};
-use dm_keyspace::{Role, SubtaskKey};
+use dm_keyspace::{Role, SubtaskKey, TaskStart, TaskStartKey};
 use dm_store::{
     CommitError, Event, FeedItem, Guard, KeyRange, KeyValue, Put, Revision, Store, Txn,
 };
@@ -130,6 +130,34 @@ fn operation_key(source: usize) -> String {
     .encode()
 }
 
+fn subtask_key(source: usize) -> String {
+    SubtaskKey {
+        source: name(source).into(),
+        task: TASK.into(),
+    }
+    .encode()
+}
+
+fn start_key() -> String {
+    TaskStartKey { task: TASK.into() }.encode()
+}
+
+/// The last transaction of the start, however often it takes.
+async fn start_others(sources: usize, pause: Duration) -> turmoil::Result {
+    tokio::time::sleep(pause).await;
+    let store = network::store().await?;
+    let others = (1..sources).map(|source| put(subtask_key(source), Vec::new()));
+    let txn = Txn {
+        guards: Vec::new(),
+        puts: others.collect(),
+        deletes: vec![KeyRange::key(start_key())],
+    };
+    while store.commit(&txn).await.is_err() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    std::future::pending().await
+}
+
 /// One run: workers, replicas and faults, and then the end that must come.
 ///
 /// # Panics
@@ -141,12 +169,13 @@ pub fn run(seed: u64) {
     let truth = Rc::new(RefCell::new(truth));
     let machine = || Pessimist::new(Limits::default());
     let mut cluster = Cluster::new(seed, Role::Pessimist, machine);
+    // The task is started in two transactions, while the workers of the first are at work already.
+    let start = TaskStart::default().to_bytes();
+    cluster.etcd.put(start_key(), start);
+    cluster.etcd.put(subtask_key(0), "");
+    let pause = Duration::from_millis(rng.random_range(0..60_000));
+    cluster.host("starter".to_owned(), move || start_others(sources, pause));
     for source in 0..sources {
-        let key = SubtaskKey {
-            source: name(source).into(),
-            task: TASK.into(),
-        };
-        cluster.etcd.put(key.encode(), "");
         let truth = Rc::clone(&truth);
         cluster.host(format!("worker-{source}"), move || {
             work(source, Rc::clone(&truth))
