@@ -12,7 +12,8 @@
 //!
 //! What must stay true, whatever happens and whoever leads:
 //! - each info gets one answer, guarded by the revision that was judged; an answer that is in etcd is taken over and never given again;
-//! - redirects, marks and the answer of one judgement are one transaction;
+//! - redirects, marks and the answer of one judgement are one transaction, or as many as etcd's limit makes it: marks first, the
+//!   answer last, and repeatable;
 //! - a table is not told to go back before it has been told to wait;
 //! - folding never fails: a record that does not decode becomes a named fault, and still counts as a record of its task.
 

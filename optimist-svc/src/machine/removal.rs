@@ -21,7 +21,7 @@ pub(super) fn prefix_of_task(task: &TaskName) -> String {
     format!("{PREFIX}{}/", hex::encode(task.as_str()))
 }
 
-fn encode(key: &LockKey) -> String {
+pub(super) fn encode(key: &LockKey) -> String {
     format!("{}{}", prefix_of_task(&key.task), hex::encode(&key.id))
 }
 

@@ -292,3 +292,61 @@ impl Pairs {
         pairs.map(|(normal, conflict, _)| (normal, conflict))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dm_schema::Options;
+    use dm_schema::create_table::{Defaults, read_create_table};
+
+    use super::*;
+
+    fn json(columns: &str) -> String {
+        let create = format!("CREATE TABLE t (id INT PRIMARY KEY{columns})");
+        let info = read_create_table(&create, &Options::default(), &Defaults::default());
+        info.unwrap().to_json()
+    }
+
+    #[test]
+    fn equal_schemas_are_kept_once_and_none_that_nobody_has() {
+        let mut interner = Interner::default();
+        let one = interner.read(&json(", a INT")).unwrap();
+        let same = interner.read(&json(", a INT")).unwrap();
+        assert!(Arc::ptr_eq(&one, &same));
+        for number in 0..1_000 {
+            interner.read(&json(&format!(", c{number} INT"))).unwrap();
+        }
+        assert!(interner.by_hash.len() < 200, "{}", interner.by_hash.len());
+        let again = interner.read(&json(", a INT")).unwrap();
+        assert!(Arc::ptr_eq(&one, &again));
+    }
+
+    #[test]
+    fn remembered_join_is_that_of_the_set_at_hand() {
+        let mut interner = Interner::default();
+        let mut read = |columns: &str| interner.read(&json(columns)).unwrap();
+        let (none, a, b) = (read(""), read(", a INT"), read(", a TEXT"));
+        let mut shapes = Shapes::default();
+        shapes.add(&none);
+        shapes.add(&a);
+        let both = shapes.joined();
+        assert_eq!(both.as_deref(), Some(schema(&a)));
+        assert_eq!(shapes.joined_with(Some(&none), &b), None);
+        assert_eq!(
+            shapes.joined_with(Some(&a), &b).as_deref(),
+            Some(schema(&b))
+        );
+        assert_eq!(shapes.joined(), both);
+        let before = shapes.work;
+        shapes.joined();
+        assert_eq!(
+            shapes.work - before,
+            2,
+            "the two are found to be known, and not joined"
+        );
+        shapes.remove(&a);
+        assert_eq!(
+            (shapes.joined().as_deref(), shapes.is_uniform()),
+            (Some(schema(&none)), true)
+        );
+    }
+}

@@ -92,6 +92,66 @@ fn remove_meta_deletes_all_families_of_one_task_only() {
 }
 
 #[test]
+fn remove_meta_of_many_locks_is_one_small_transaction_that_spares_a_task_whose_name_looks_like_a_lock()
+ {
+    let mut optimist = Optimist::default();
+    let lock = |number: i64| format!("t1-`foo`.`bar{number}`");
+    let marks = (1..300).map(|at| put(column_key(&lock(at)), b"0", at + 1));
+    apply(&mut optimist, marks.collect());
+    let deletes = |optimist: &Optimist| match optimist.plan_remove_meta(&"t1".into()) {
+        Plan::Commit(proposal, _) => proposal.deletes,
+        Plan::Done(_) => Vec::new(),
+    };
+    let ranges = deletes(&optimist);
+    let goes = |ranges: &[KeyRange], key: String| {
+        ranges.iter().any(|range| range.contains(key.as_bytes()))
+    };
+    assert!(ranges.len() < 10 && (1..300).all(|number| goes(&ranges, column_key(&lock(number)))));
+    assert!(!goes(&ranges, column_key("t1x-`foo`.`bar1`")));
+    let foreign = column_key("t1-`a`.`b`-`foo`.`bar`");
+    apply(&mut optimist, vec![put(foreign.clone(), b"0", 400)]);
+    let ranges = deletes(&optimist);
+    assert!(goes(&ranges, column_key(&lock(7))) && !goes(&ranges, foreign));
+}
+
+#[test]
+fn key_of_a_removal_that_is_cut_short_goes_with_its_task() {
+    let mut optimist = Optimist::default();
+    let key = LockKey {
+        task: "t1".into(),
+        id: "t1-`foo`.`bar`".to_owned(),
+    };
+    let text = removal::encode(&key);
+    assert_eq!(removal::parse(text.as_bytes()), Some(key));
+    apply(&mut optimist, vec![put(text.clone(), b"", 2)]);
+    let Plan::Commit(proposal, 1) = optimist.plan_remove_meta(&"t1".into()) else {
+        panic!("one record is there")
+    };
+    assert!(
+        proposal
+            .deletes
+            .iter()
+            .any(|range| range.contains(text.as_bytes()))
+    );
+    // Nothing else is left of the lock: the key is deleted by itself, too.
+    let decided: Vec<_> = optimist
+        .decide()
+        .into_iter()
+        .flat_map(|d| d.proposals)
+        .collect();
+    assert_eq!(
+        decided.iter().map(|p| p.name).collect::<Vec<_>>(),
+        ["end_removal"]
+    );
+    let (key, revision) = (text.into(), Revision(3));
+    apply(&mut optimist, vec![Event::Delete { key, revision }]);
+    assert_eq!((optimist.decide().len(), optimist.tasks.len()), (1, 0));
+    let bad = format!("{}zz", removal::PREFIX);
+    apply(&mut optimist, vec![put(bad, b"", 4)]);
+    assert_eq!(optimist.faults().count(), 1);
+}
+
+#[test]
 fn remove_meta_of_an_unknown_task_plans_nothing() {
     assert!(matches!(
         Optimist::default().plan_remove_meta(&"t1".into()),

@@ -83,6 +83,31 @@ fn statement_that_waits_costs_the_same_until_the_last_which_costs_one_step_a_tab
     assert!(many.1 <= few.1, "{many:?} and {few:?}");
 }
 
+#[test]
+fn list_of_one_source_costs_nothing_for_the_tables_of_others() {
+    let cost = |count: usize| {
+        let mut names = names(count);
+        names.push("b0".to_owned());
+        let tables: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut stage = Stage::new(&tables, OLD);
+        stage.report("b0", &[ADD]);
+        let before = work(&stage);
+        stage.columns.insert("b1".to_owned(), OLD.to_owned());
+        stage.flush("b1");
+        stage.list(&"B".into());
+        stage.world.quiet();
+        assert!(
+            stage
+                .shown()
+                .is_some_and(|lock| lock.tables.len() == count + 2)
+        );
+        work(&stage) - before
+    };
+    let few = cost(5);
+    assert!(few > 0);
+    assert_eq!(cost(60), few);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 30, failure_persistence: None, ..ProptestConfig::default() })]
 
