@@ -160,7 +160,7 @@ pub(crate) fn action(tables_change: bool) -> BoxedStrategy<Action> {
         return always.boxed();
     }
     prop_oneof![
-        20 => always,
+        8 => always,
         1 => any.clone().prop_map(Action::Create),
         1 => any.prop_map(Action::Remove),
     ]
