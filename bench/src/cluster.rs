@@ -175,6 +175,14 @@ impl Cluster {
     }
 }
 
+/// There is no downstream whose checkpoints an optimist could read: it need not wait for them.
+fn flags_of(role: Role) -> &'static [&'static str] {
+    match role {
+        Role::Optimist => &["--checkpoint-wait=100ms"],
+        _ => &[],
+    }
+}
+
 impl Service {
     fn start(
         wanted: &Wanted,
@@ -203,6 +211,7 @@ impl Service {
             .arg(format!("--name={name}"))
             .arg(format!("--listen={addr}"))
             .arg(format!("--etcd-endpoints={}", etcd.endpoint()))
+            .args(flags_of(role))
             .args(&wanted.flags);
         let process = spec.spawn()?;
         Ok(Self {

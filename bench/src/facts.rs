@@ -16,6 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub async fn collect(world: &World) -> Vec<(String, String)> {
     let fact = |name: &str, value: String| (name.to_owned(), value);
     vec![
+        fact("command", command()),
         fact("commit", commit()),
         fact(
             "bench",
@@ -32,6 +33,15 @@ pub async fn collect(world: &World) -> Vec<(String, String)> {
 
 fn unknown() -> String {
     "unknown".to_owned()
+}
+
+/// What was asked for, without the folder of the program.
+fn command() -> String {
+    let args = std::env::args().skip(1);
+    std::iter::once("bench".to_owned())
+        .chain(args)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn profile() -> &'static str {

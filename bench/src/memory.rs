@@ -64,7 +64,7 @@ pub fn table(measured: &[Memory]) -> Table {
         row.extend(measured.iter().map(cell));
         table.row(row);
     }
-    table.note("Read when every replica had folded all keys, before any takeover at that size. The other half of the keys are subtasks of about 2 KB.");
+    table.note("Read when every replica had folded all keys, before any takeover at that size. Nearly all keys that are no infos are subtasks of about 2 KB.");
     table
 }
 

@@ -152,12 +152,14 @@ struct Scene {
 }
 
 impl Scene {
-    /// A lock in which all tables have the first column.
-    async fn lock(&mut self, tables: usize) -> Result<Shards> {
-        let shards = Shards::new(self.world.run(), self.tasks, tables)?;
-        self.tasks += 1;
-        self.reporters.begin(&shards).await?;
-        Ok(shards)
+    /// Locks in which all tables have the first column.
+    async fn locks(&mut self, count: usize, tables: usize) -> Result<Vec<Shards>> {
+        let numbers = self.tasks..self.tasks + count;
+        self.tasks += count;
+        let locks = numbers.map(|number| Shards::new(self.world.run(), number, tables));
+        let locks = locks.collect::<Result<Vec<_>>>()?;
+        self.reporters.begin(&locks).await?;
+        Ok(locks)
     }
 
     /// One info at a time, in turn with bare round trips.
@@ -166,8 +168,8 @@ impl Scene {
         let mut bare = Bare::start(&self.world).await?;
         let mut all = [Trips::default(), Trips::default()];
         let warm = samples / 10 + 1;
-        for round in 0..(samples + warm).div_ceil(SMALL - 1) {
-            let shards = self.lock(SMALL).await?;
+        let count = (samples + warm).div_ceil(SMALL - 1);
+        for (round, shards) in self.locks(count, SMALL).await?.iter().enumerate() {
             for table in 1..SMALL {
                 let ddl = self.reporters.trip(shards.info(table, 1)).await?;
                 let number = round * SMALL + table;
@@ -194,12 +196,11 @@ impl Scene {
         }
         let of_each = (tables - 1).min(infos.max(1));
         tracing::info!(tables, "loading optimistic locks");
-        let mut last = self.lock(tables).await?;
-        let mut reports = reports(&last, of_each);
-        while reports.len() + of_each <= infos {
-            last = self.lock(tables).await?;
-            reports.extend(self::reports(&last, of_each));
-        }
+        let locks = self.locks((infos / of_each).max(1), tables).await?;
+        let reports: Vec<_> = locks
+            .iter()
+            .flat_map(|shards| reports(shards, of_each))
+            .collect();
         let infos = reports.len();
         tracing::info!(tables, infos, "measuring infos per second");
         let before = Cpu::used(processes)?;
@@ -210,12 +211,17 @@ impl Scene {
             elapsed,
             cpu: Cpu::used(processes)?.since(before),
         };
+        let last = locks.into_iter().next_back();
+        let last = last.ok_or_else(|| Error::Usage("there is no lock".to_owned()))?;
         Ok((rate, last))
     }
 
     async fn conflict(&mut self, tables: usize) -> Result<Conflict> {
         tracing::info!(tables, "measuring a conflict");
-        let shards = self.lock(tables).await?;
+        let locks = self.locks(1, tables).await?;
+        let [shards] = &locks[..] else {
+            return Err(Error::Usage("there is no lock".to_owned()));
+        };
         let first = (0..tables - 1).map(|table| shards.conflict(table));
         let waiting = self
             .reporters

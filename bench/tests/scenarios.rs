@@ -130,8 +130,7 @@ async fn sources_are_placed_and_workers_that_go_are_replaced() {
 #[tokio::test]
 async fn optimistic_ddls_are_measured() {
     let etcd = RealEtcd::start_temp().await.unwrap();
-    let machine = Optimist::reading_schemas(Duration::from_secs(60));
-    let optimist = replica(&etcd, Role::Optimist, machine).await;
+    let optimist = replica(&etcd, Role::Optimist, Optimist::default()).await;
     let (world, _) = world(&etcd).await;
     let sizes = Sizes {
         samples: 9,

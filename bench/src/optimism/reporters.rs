@@ -1,6 +1,6 @@
 //! The workers of optimistic tasks: they put infos, are told what to do, and say that it is done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use dm_keyspace::optimism::{ConflictStage, Info, Operation, OperationKey};
@@ -72,23 +72,25 @@ impl Reporters {
         })
     }
 
-    /// Starts the task of one lock, and lets every table add the first column. One does not say that it is done, so that the lock
-    /// stays for what follows.
-    pub(super) async fn begin(&mut self, shards: &Shards) -> Result<()> {
-        let subtasks = shards
-            .sources()
-            .into_iter()
-            .map(|source| self.world.optimistic_subtask(&source, shards.task()));
+    /// Starts the tasks of these locks, and lets every table add the first column. One table of each lock does not say that it is
+    /// done, so that the lock stays for what follows.
+    pub(super) async fn begin(&mut self, locks: &[Shards]) -> Result<()> {
+        let subtasks = locks.iter().flat_map(|shards| {
+            let sources = shards.sources().into_iter();
+            sources.map(|source| self.world.optimistic_subtask(&source, shards.task()))
+        });
         self.world.load(subtasks.collect::<Vec<_>>()).await?;
-        self.world
-            .load(shards.source_tables().collect::<Vec<_>>())
-            .await?;
-        // All together: until the last has reported, the structure of the others is not known.
-        let first = shards.info(0, 0);
-        let stays = first.key();
-        let rest = (1..shards.tables()).map(|table| shards.info(table, 0));
-        let infos = std::iter::once(first).chain(rest).collect();
-        let keep = |key: &OperationKey| (&key.source, &key.table) == (&stays.source, &stays.table);
+        let lists = locks.iter().flat_map(Shards::source_tables);
+        self.world.load(lists.collect::<Vec<_>>()).await?;
+        // All together: infos wait while the optimist looks for the structures of tables that have not reported.
+        let infos = locks.iter().flat_map(|shards| {
+            let tables = 0..shards.tables();
+            tables.map(|table| shards.info(table, 0))
+        });
+        let infos: Vec<Info> = infos.collect();
+        let first = locks.iter().map(|shards| operation_key(&shards.info(0, 0)));
+        let first: BTreeSet<String> = first.collect();
+        let keep = |key: &OperationKey| first.contains(&key.encode());
         self.report_all(infos, &Expected::done(), keep).await?;
         Ok(())
     }
