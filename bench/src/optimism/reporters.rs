@@ -1,12 +1,13 @@
 //! The workers of optimistic tasks: they put infos, are told what to do, and say that it is done.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use dm_keyspace::optimism::{ConflictStage, Info, Operation, OperationKey};
 use dm_store::{Event, Feed, FeedItem, KeyRange};
 use futures::channel::mpsc;
 use futures::{SinkExt, StreamExt, TryStreamExt, stream};
+use tokio::sync::Semaphore;
 
 use crate::bare::Trip;
 use crate::error::within;
@@ -14,9 +15,11 @@ use crate::shards::Shards;
 use crate::{Error, Result, World};
 
 /// How long any of this may take.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(900);
 /// Puts under way at the same time.
 const FLIGHT: usize = 64;
+/// Infos that wait for an answer at the same time: each table has its own, but a source meets them one after the other.
+const UNANSWERED: usize = 64;
 
 /// All workers of a run; they share connections and one watch.
 #[derive(Debug)]
@@ -82,16 +85,13 @@ impl Reporters {
         self.world.load(subtasks.collect::<Vec<_>>()).await?;
         let lists = locks.iter().flat_map(Shards::source_tables);
         self.world.load(lists.collect::<Vec<_>>()).await?;
-        // All together: infos wait while the optimist looks for the structures of tables that have not reported.
-        let infos = locks.iter().flat_map(|shards| {
-            let tables = 0..shards.tables();
-            tables.map(|table| shards.info(table, 0))
-        });
-        let infos: Vec<Info> = infos.collect();
-        let first = locks.iter().map(|shards| operation_key(&shards.info(0, 0)));
-        let first: BTreeSet<String> = first.collect();
-        let keep = |key: &OperationKey| first.contains(&key.encode());
-        self.report_all(infos, &Expected::done(), keep).await?;
+        // The first of each lock wait while the optimist looks for the structures of tables that have not reported.
+        let first = locks.iter().map(|shards| shards.info(0, 0));
+        self.report(first.collect(), &Expected::executed()).await?;
+        let rest = locks
+            .iter()
+            .flat_map(|shards| (1..shards.tables()).map(|table| shards.info(table, 0)));
+        self.report(rest.collect(), &Expected::done()).await?;
         Ok(())
     }
 
@@ -101,15 +101,6 @@ impl Reporters {
         infos: Vec<Info>,
         expected: &Expected,
     ) -> Result<Duration> {
-        self.report_all(infos, expected, |_| false).await
-    }
-
-    async fn report_all(
-        &mut self,
-        infos: Vec<Info>,
-        expected: &Expected,
-        keep: impl Fn(&OperationKey) -> bool,
-    ) -> Result<Duration> {
         let count = infos.len();
         let mut waiting: BTreeMap<String, Info> = BTreeMap::new();
         for info in &infos {
@@ -118,12 +109,19 @@ impl Reporters {
         let (mut answered, answers) = mpsc::channel::<Operation>(FLIGHT);
         let began = Instant::now();
         let world = &self.world;
-        let put = put_all(world, stream::iter(infos.into_iter().map(record_of)));
+        let room = Semaphore::new(UNANSWERED);
+        let infos = stream::iter(infos).then(|info| async {
+            if let Ok(place) = room.acquire().await {
+                place.forget();
+            }
+            record_of(info)
+        });
+        let put = put_all(world, infos);
         let done = put_all(
             world,
             answers.map(|answer| (answer.key().encode(), answer.into_done().to_bytes())),
         );
-        let feed = &mut self.feed;
+        let (feed, room) = (&mut self.feed, &room);
         let told = async move {
             while !waiting.is_empty() {
                 for operation in orders(feed.next().await)? {
@@ -131,7 +129,8 @@ impl Reporters {
                         continue;
                     };
                     check(&operation, &info, expected)?;
-                    if expected.is_done && !keep(&operation.key()) {
+                    room.add_permits(1);
+                    if expected.is_done {
                         // Nobody takes it any more only if a put has failed, which is the error then.
                         answered.send(operation).await.ok();
                     }
