@@ -1,7 +1,7 @@
 //! Table routes: which target a source table goes to.
 //!
 //! A rule with a table pattern wins over rules for whole schemas; two rules of the same kind for one table are an
-//! error, found when that table is routed. [`Router::clashes`] tells from the patterns alone which rules may come to
+//! error, found when that table is routed. `Router::clashes` tells from the patterns alone which rules may come to
 //! that. Target names keep their case.
 
 mod clash;
