@@ -34,7 +34,7 @@ impl Lock {
     }
 }
 
-/// How far a round has come; see the table at the head of [`super::round`].
+/// How far a round has come; see the table at the head of `round.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Not every member has reported.
