@@ -199,6 +199,9 @@ pub fn run(seed: u64) {
     );
 }
 
+/// After a call that etcd may refuse in no time.
+const PAUSE: Duration = Duration::from_millis(100);
+
 async fn work(source: usize, truth: Rc<RefCell<Truth>>) -> turmoil::Result {
     let store = network::store().await?;
     loop {
@@ -208,6 +211,8 @@ async fn work(source: usize, truth: Rc<RefCell<Truth>>) -> turmoil::Result {
                 let source = &mut truth.borrow_mut().sources[source];
                 source.did = None;
                 source.passed += 1;
+            } else {
+                tokio::time::sleep(PAUSE).await;
             }
             continue;
         }
@@ -218,7 +223,7 @@ async fn work(source: usize, truth: Rc<RefCell<Truth>>) -> turmoil::Result {
             let order = await_order(&store, source, reported_at).await;
             truth.borrow_mut().obey(source, order);
         } else {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(PAUSE).await;
         }
     }
 }
