@@ -1,5 +1,6 @@
 //! Cases 4, 6, 7, 18, 31, 33, 51, 52, 55 and 58: members that come, go, and lose what they need.
 
+use dm_keyspace::Role;
 use dm_proto::election::GetClusterRequest;
 use dm_proto::member::ResignRequest;
 use dm_proto::member::member_client::MemberClient;
@@ -11,6 +12,7 @@ use tonic::Code;
 use crate::evictions::set;
 use crate::members::offline;
 use crate::support::client::{channel, describe, list_member};
+use crate::support::stub::Stub;
 use crate::support::{
     Plan, Running, acts, doors, elections, leaderless, leaders_key, leads, line_has, one_door,
     page, until,
@@ -226,15 +228,16 @@ async fn name_that_nobody_has_is_not_evicted() {
 #[tokio::test]
 async fn member_on_its_way_out_answers_what_it_has_in_hand_before_the_lead_goes_on() {
     let etcd = MemoryEtcd::start().await.unwrap();
-    // A question waits for longer than the next in line takes to look at the port several times.
-    let plan = Plan::new("door-1", &etcd.endpoint()).arg("--leader-wait", "2s");
-    let door = plan.arg("--drain-timeout", "10s").door().await;
+    // A question waits until somebody leads the scheduler, which the test decides.
+    let plan = Plan::new("door-1", &etcd.endpoint()).arg("--leader-wait", "60s");
+    let plan = plan.arg("--drain-timeout", "60s");
+    let door = plan.arg("--shutdown-timeout", "60s").door().await;
     acts(&door, true).await;
     let next = Plan::new("door-2", &etcd.endpoint()).door().await;
     line_has(&etcd, "election", 2).await;
     let lease = leaders_key(&etcd, "election").lease;
-    let addr = door.addr.clone();
     let asked = etcd.count("LeaseRevoke");
+    let addr = door.addr.clone();
     let waiting =
         tokio::spawn(
             async move { crate::support::raw(&addr, "/pb.Master/StartTask", &[], b"").await },
@@ -245,13 +248,9 @@ async fn member_on_its_way_out_answers_what_it_has_in_hand_before_the_lead_goes_
         text.lines().any(|line| line == "dm_requests_in_flight 2")
     })
     .await;
+    let addr = door.addr.clone();
     let stopping = tokio::spawn(door.stop());
-    let answer = waiting.await.unwrap();
-    assert_eq!(
-        answer.status().code(),
-        Code::Unavailable,
-        "nobody leads the scheduler"
-    );
+    until("the port turns away", || turns_away(&addr)).await;
     assert_eq!(
         (
             leaders_key(&etcd, "election").lease,
@@ -260,6 +259,21 @@ async fn member_on_its_way_out_answers_what_it_has_in_hand_before_the_lead_goes_
         (lease, asked),
         "nobody may have ended the lease before the answer"
     );
+    let plan = Plan::new("scheduler-1", &etcd.endpoint());
+    let _scheduler = Stub::saying("started").start(Role::Scheduler, &plan).await;
+    assert_eq!(waiting.await.unwrap().message(), b"started");
     stopping.await.unwrap();
     acts(&next, true).await;
 }
+
+/// Whether a port takes a connection and closes it at once. One that refuses is that of a dead process.
+async fn turns_away(addr: &str) -> bool {
+    use tokio::io::AsyncReadExt;
+    let connected = tokio::net::TcpStream::connect(addr).await;
+    let mut stream = connected.expect("a port that is not refused");
+    let read = tokio::time::timeout(SHORT, stream.read_u8()).await;
+    matches!(read, Ok(Err(_)))
+}
+
+/// A server that serves says nothing by itself, however long one waits.
+const SHORT: std::time::Duration = std::time::Duration::from_millis(100);
