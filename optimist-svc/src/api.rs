@@ -16,7 +16,7 @@ use dm_proto::optimist::{
 };
 use dm_proto::pb;
 use dm_replica::{Handle, Plan, Refused, WriteError};
-use dm_service::layers::forward::STALE_READ;
+use dm_service::layers::forward::{STALE_READ, WITHOUT_DETAILS};
 use dm_service::replicated::changes;
 use dm_store::Revision;
 use futures::StreamExt;
@@ -30,9 +30,6 @@ use crate::machine::{LockView, Optimist, TableId, UnlockRefusal, UnlockRequest};
 
 /// The answer when no lock is to be shown.
 const NO_LOCK: &str = "no DDL lock exists";
-
-/// Request metadata of who wants DM's own rows only.
-pub const WITHOUT_DETAILS: &str = "dm-without-details";
 
 /// How locks are asked for.
 #[derive(Clone, Copy, Debug)]

@@ -4,8 +4,10 @@ use axum::body::Body;
 use axum::extract::State;
 use dm_proto::election::ShowDdlLocksResponse;
 use dm_proto::pb;
+use dm_service::layers::forward::WITHOUT_DETAILS;
 use http::{Request, Response};
 use tonic::Status;
+use tonic::metadata::MetadataValue;
 
 use super::master::Door;
 use super::unary;
@@ -15,11 +17,11 @@ const NONE: &str = "no DDL lock exists";
 
 /// `pb.Master/ShowDDLLocks`: the pessimist's, then the optimist's.
 pub(super) async fn show(State(door): State<Door>, request: Request<Body>) -> Response<Body> {
-    unary::answer(request, move |message| {
+    unary::answer(request, move |message: pb::ShowDdlLocksRequest| {
         let door = door.clone();
         async move {
-            let (pessimistic, optimistic) =
-                tokio::join!(pessimistic(&door, &message), optimistic(&door, &message));
+            let optimistic = optimistic(&door, tonic::Request::new(message.clone()));
+            let (pessimistic, optimistic) = tokio::join!(pessimistic(&door, &message), optimistic);
             Ok(merged(pessimistic, optimistic))
         }
     })
@@ -39,39 +41,43 @@ async fn pessimistic(
 
 async fn optimistic(
     door: &Door,
-    request: &pb::ShowDdlLocksRequest,
+    request: tonic::Request<pb::ShowDdlLocksRequest>,
 ) -> Result<dm_proto::optimist::ShowDdlLocksResponse, Status> {
     let mut optimist = door.optimist().await?;
-    Ok(optimist.show_ddl_locks(request.clone()).await?.into_inner())
+    Ok(optimist.show_ddl_locks(request).await?.into_inner())
 }
 
-/// A coordinator that does not answer is named; the other's locks are shown all the same.
+/// A coordinator that does not answer is named; the other's locks are shown all the same, with what it says of them.
 fn merged(
     pessimistic: Result<dm_proto::pessimist::ShowDdlLocksResponse, Status>,
     optimistic: Result<dm_proto::optimist::ShowDdlLocksResponse, Status>,
 ) -> ShowDdlLocksResponse {
-    let mut shown = ShowDdlLocksResponse::default();
-    let mut missing = Vec::new();
+    let mut shown = ShowDdlLocksResponse {
+        result: pessimistic.is_ok() && optimistic.is_ok(),
+        ..Default::default()
+    };
+    let mut said = Vec::new();
     match pessimistic {
         Ok(part) => {
             shown.locks.extend(part.locks);
             shown.pessimistic = part.details;
+            said.push(part.msg);
         }
-        Err(status) => missing.push(unknown("pessimistic", &status)),
+        Err(status) => said.push(unknown("pessimistic", &status)),
     }
     match optimistic {
         Ok(part) => {
             shown.locks.extend(part.locks);
             shown.optimistic = part.details;
+            said.push(part.msg);
         }
-        Err(status) => missing.push(unknown("optimistic", &status)),
+        Err(status) => said.push(unknown("optimistic", &status)),
     }
-    shown.result = missing.is_empty();
-    if !missing.is_empty() {
-        shown.msg = missing.join("; ");
-    } else if shown.locks.is_empty() {
-        shown.msg = NONE.to_owned();
+    said.retain(|text| !text.is_empty() && text != NONE);
+    if said.is_empty() && shown.locks.is_empty() {
+        said.push(NONE.to_owned());
     }
+    shown.msg = said.join("; ");
     shown
 }
 
@@ -119,8 +125,12 @@ pub(super) async fn unlock(State(door): State<Door>, request: Request<Body>) -> 
         let door = door.clone();
         async move {
             let all = pb::ShowDdlLocksRequest::default();
+            let mut brief = tonic::Request::new(all.clone());
+            brief
+                .metadata_mut()
+                .insert(WITHOUT_DETAILS, MetadataValue::from_static("true"));
             let (pessimistic, optimistic) =
-                tokio::join!(pessimistic(&door, &all), optimistic(&door, &all));
+                tokio::join!(pessimistic(&door, &all), optimistic(&door, brief));
             let way = way(
                 &message.id,
                 pessimistic.map(|part| part.locks),
@@ -182,6 +192,23 @@ mod tests {
         let answer = merged(Ok(pessimistic(&["a"])), gone());
         assert_eq!(answer.locks.len(), 1);
         assert!(!answer.result && answer.msg.contains("optimistic locks are not known: gone"));
+    }
+
+    #[test]
+    fn what_a_coordinator_says_of_its_locks_is_passed_on() {
+        let mut part = optimistic(&["o"]);
+        part.msg = "why it stands still".to_owned();
+        let answer = merged(
+            Ok(dm_proto::pessimist::ShowDdlLocksResponse {
+                msg: NONE.to_owned(),
+                ..pessimistic(&[])
+            }),
+            Ok(part),
+        );
+        assert_eq!(
+            (answer.result, answer.msg.as_str()),
+            (true, "why it stands still")
+        );
     }
 
     #[test]

@@ -29,6 +29,8 @@ use crate::clock::Deadline;
 pub const HOP: &str = "dm-hop";
 /// With the value `true`: any replica may answer, from what it has folded so far.
 pub const STALE_READ: &str = "dm-stale-read";
+/// Request metadata of who wants DM's own rows of a list only, without the details that are ours.
+pub const WITHOUT_DETAILS: &str = "dm-without-details";
 /// DM's code 38043 as its clients print and match it.
 pub const NOT_LEADER: &str = "[code=38043:class=dm-master:scope=internal:level=high], Message: master is not leader, and can't forward request to leader";
 
