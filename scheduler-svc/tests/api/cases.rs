@@ -170,9 +170,9 @@ async fn case_116_of_two_clients_that_add_a_source_through_two_members_one_succe
         dm_testkit::mariadb::USER,
         db.password().to_owned(),
     );
-    let create = move |mut client: Client, more: &str| {
+    let create = move |mut client: Client| {
         let config = format!(
-            "source-id: s1\nfrom: {{host: 127.0.0.1, port: {port}, user: {user}, password: {password}}}\n{more}"
+            "source-id: s1\nfrom: {{host: 127.0.0.1, port: {port}, user: {user}, password: {password}}}\n"
         );
         let request = pb::OperateSourceRequest {
             op: SourceOp::StartSource.into(),
@@ -181,10 +181,7 @@ async fn case_116_of_two_clients_that_add_a_source_through_two_members_one_succe
         };
         async move { client.operate_source(request).await.unwrap().into_inner() }
     };
-    let (first, second) = tokio::join!(
-        create(cluster.client.clone(), ""),
-        create(other, "enable-relay: true\n")
-    );
+    let (first, second) = tokio::join!(create(cluster.client.clone()), create(other));
     assert!(first.result != second.result, "{first:?} {second:?}");
     let refused = if first.result { second } else { first };
     assert!(refused.msg.starts_with("[code=46007:"), "{}", refused.msg);
