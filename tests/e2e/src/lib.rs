@@ -12,9 +12,11 @@ use std::time::Duration;
 use dm_testkit::otlp::Collector;
 use playground::binaries::BIN_DIR;
 use playground::compare::Difference;
-use playground::orders::{self, Shard};
+use playground::migration::LIMIT;
+use playground::orders::{self, Shard, source_id};
+use playground::wait::wait_for;
 use playground::writers::Writers;
-use playground::{Builder, Playground, migration};
+use playground::{Builder, Playground, answers, migration};
 use tokio::sync::{Mutex, MutexGuard};
 
 /// Rows in each shard before the writers begin.
@@ -80,6 +82,33 @@ impl Environment {
         migration::add_column(&self.playground, shard, column).await?;
         writers.use_column(shard, column);
         Ok(())
+    }
+
+    /// The worker that serves a source.
+    pub async fn worker_of(&self, source: usize) -> Option<String> {
+        let output = self.playground.dmctl(["list-member", "--worker"]).await;
+        let answer = output.ok()?.json().ok()?;
+        answers::bound_worker(&answer, &source_id(source))
+    }
+
+    /// Waits until another worker than `former` serves a source.
+    pub async fn successor_of(&self, source: usize, former: &str) -> playground::Result<String> {
+        wait_for(LIMIT, "another worker serves the source", async || {
+            self.worker_of(source).await.filter(|now| now != former)
+        })
+        .await
+    }
+
+    /// Kills the worker that serves a source, waits until another one does, and starts it again. Its name.
+    pub async fn crash_worker_of(&mut self, source: usize) -> playground::Result<String> {
+        let bound = wait_for(LIMIT, "the source is bound", async || {
+            self.worker_of(source).await
+        });
+        let dead = bound.await?;
+        self.playground.worker(&dead)?.kill9()?;
+        self.successor_of(source, &dead).await?;
+        self.playground.worker(&dead)?.restart().await?;
+        Ok(dead)
     }
 
     /// The changes of the merged table's structure that the downstream was told to make, in order, by its own binlog. (The workers' checkpoints quote DDL too, but are rows.)

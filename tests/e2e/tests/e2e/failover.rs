@@ -3,7 +3,7 @@
 use dm_keyspace::Role;
 use e2e::{Environment, SHORT_TTL};
 use playground::migration::{self, LIMIT};
-use playground::orders::{TARGET, TASK, source_id};
+use playground::orders::{TARGET, TASK};
 use playground::wait::wait_for;
 use playground::writers::Writers;
 use playground::{Playground, answers};
@@ -32,27 +32,13 @@ async fn whatever_crashes_the_downstream_ends_equal_to_the_merge_of_the_sources(
     env.playground.stop().await.unwrap();
 }
 
-async fn worker_of(env: &Environment, source: usize) -> Option<String> {
-    let answer = env
-        .playground
-        .dmctl(["list-member", "--worker"])
-        .await
-        .ok()?
-        .json()
-        .ok()?;
-    answers::bound_worker(&answer, &source_id(source))
-}
-
 /// Also with a shard DDL in between, half of which the old worker has seen.
 async fn a_source_fails_over_to_another_worker(env: &mut Environment, writers: &Writers) {
-    let before = worker_of(env, 0).await.expect("the source is bound");
+    let before = env.worker_of(0).await.expect("the source is bound");
     env.alter(writers, 0, "channel").await.unwrap();
     env.playground.worker(&before).unwrap().kill9().unwrap();
     env.alter(writers, 1, "channel").await.unwrap();
-    let after = wait_for(LIMIT, "another worker serves the source", async || {
-        worker_of(env, 0).await.filter(|worker| *worker != before)
-    });
-    assert_ne!(after.await.unwrap(), before);
+    env.successor_of(0, &before).await.unwrap();
     env.alter(writers, 2, "channel").await.unwrap();
     env.alter(writers, 3, "channel").await.unwrap();
     migration::wait_resolved(&env.playground, "channel")
@@ -75,12 +61,9 @@ async fn a_worker_that_slept_past_its_lease_spoils_nothing(
     env: &mut Environment,
     writers: &Writers,
 ) {
-    let asleep = worker_of(env, 1).await.expect("the source is bound");
+    let asleep = env.worker_of(1).await.expect("the source is bound");
     env.playground.worker(&asleep).unwrap().pause().unwrap();
-    let other = wait_for(LIMIT, "another worker serves the source", async || {
-        worker_of(env, 1).await.filter(|worker| *worker != asleep)
-    });
-    other.await.unwrap();
+    env.successor_of(1, &asleep).await.unwrap();
     migration::wait_stage(&env.playground, "Running Sync")
         .await
         .unwrap();

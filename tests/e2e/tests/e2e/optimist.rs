@@ -3,11 +3,11 @@
 
 use dm_keyspace::Role;
 use e2e::{Environment, SHORT_TTL};
+use playground::Playground;
 use playground::migration::{self, LIMIT};
 use playground::orders::{ShardMode, TASK, source_id};
 use playground::wait::wait_for;
 use playground::writers::Writers;
-use playground::{Playground, answers};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shards_that_are_altered_in_their_own_order_end_as_one_table() {
@@ -56,7 +56,7 @@ async fn columns_are_added_in_different_orders(env: &mut Environment, writers: &
     alter(env, 0, coupon).await;
     alter(env, 3, channel).await;
     alter(env, 1, &format!("{coupon}, {channel}")).await;
-    crash_worker(env, 0).await;
+    env.crash_worker_of(0).await.unwrap();
     alter(
         env,
         2,
@@ -84,7 +84,7 @@ async fn a_renamed_column_waits_for_all_shards(env: &mut Environment, writers: &
         match shard {
             1 => {
                 wait_waiting(env, 2).await;
-                crash_worker(env, 0).await;
+                env.crash_worker_of(0).await.unwrap();
             }
             2 => {
                 wait_waiting(env, 3).await;
@@ -107,7 +107,7 @@ async fn a_modified_column_waits_for_all_shards(env: &mut Environment) {
     wait_waiting(env, 3).await;
     alter(env, 0, "ADD COLUMN weight INT NULL DEFAULT 3").await;
     alter(env, 1, "MODIFY COLUMN amount DECIMAL(12,3) NOT NULL").await;
-    crash_worker(env, 0).await;
+    env.crash_worker_of(0).await.unwrap();
     for shard in 1..4 {
         alter(env, shard, "ADD COLUMN weight INT NULL DEFAULT 3").await;
     }
@@ -130,7 +130,7 @@ async fn columns_are_dropped_and_added_in_different_orders(
     }
     let optimist = crash_optimist(env).await;
     alter(env, 1, drop).await;
-    crash_worker(env, 1).await;
+    env.crash_worker_of(1).await.unwrap();
     alter(env, 2, &format!("{add}, {drop}")).await;
     restart_optimist(env, optimist).await;
     alter(env, 1, add).await;
@@ -150,7 +150,7 @@ async fn a_conflict_is_decided_by_hand(env: &mut Environment, writers: &Writers)
     alter(env, 3, "ADD COLUMN note INT NULL").await;
     let lock = wait_conflict(env).await;
     // Whoever takes over shows the same, and takes the decision.
-    crash_worker(env, 1).await;
+    env.crash_worker_of(1).await.unwrap();
     let optimist = crash_optimist(env).await;
     restart_optimist(env, optimist).await;
     assert_eq!(wait_conflict(env).await, lock);
@@ -241,24 +241,4 @@ async fn restart_optimist(env: &mut Environment, replica: usize) {
         .await
         .unwrap();
     env.playground.wait_ready().await.unwrap();
-}
-
-/// Kills the worker that serves a source, waits until another one does, and starts it again.
-async fn crash_worker(env: &mut Environment, source: usize) {
-    let playground = &mut env.playground;
-    let bound = wait_for(LIMIT, "the source is bound", async || {
-        worker_of(playground, source).await
-    });
-    let dead = bound.await.unwrap();
-    playground.worker(&dead).unwrap().kill9().unwrap();
-    let other = wait_for(LIMIT, "another worker serves the source", async || {
-        worker_of(playground, source).await.filter(|w| *w != dead)
-    });
-    other.await.unwrap();
-    playground.worker(&dead).unwrap().restart().await.unwrap();
-}
-
-async fn worker_of(playground: &Playground, source: usize) -> Option<String> {
-    let output = playground.dmctl(["list-member", "--worker"]).await.ok()?;
-    answers::bound_worker(&output.json().ok()?, &source_id(source))
 }

@@ -2,11 +2,10 @@
 
 use dm_keyspace::Role;
 use e2e::{Environment, SHORT_TTL};
+use playground::Playground;
 use playground::migration::{self, LIMIT};
-use playground::orders::{Shard, source_id};
-use playground::wait::wait_for;
+use playground::orders::Shard;
 use playground::writers::Writers;
-use playground::{Playground, answers};
 
 /// One change of all shards.
 struct Step {
@@ -184,16 +183,7 @@ async fn crash(env: &mut Environment, victim: Victim, unharmed: &mut Vec<String>
             playground.restart(role, dead).await.unwrap();
         }
         Victim::WorkerOf(source) => {
-            let bound = wait_for(LIMIT, "the source is bound", async || {
-                worker_of(playground, source).await
-            });
-            let dead = bound.await.unwrap();
-            playground.worker(&dead).unwrap().kill9().unwrap();
-            let other = wait_for(LIMIT, "another worker serves the source", async || {
-                worker_of(playground, source).await.filter(|w| *w != dead)
-            });
-            other.await.unwrap();
-            playground.worker(&dead).unwrap().restart().await.unwrap();
+            let dead = env.crash_worker_of(source).await.unwrap();
             unharmed.retain(|name| *name != dead);
         }
         Victim::LastWorker => {
@@ -208,14 +198,4 @@ async fn crash(env: &mut Environment, victim: Victim, unharmed: &mut Vec<String>
             playground.etcd().restart().await.unwrap();
         }
     }
-}
-
-async fn worker_of(playground: &Playground, source: usize) -> Option<String> {
-    let answer = playground
-        .dmctl(["list-member", "--worker"])
-        .await
-        .ok()?
-        .json()
-        .ok()?;
-    answers::bound_worker(&answer, &source_id(source))
 }
