@@ -4,10 +4,26 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use dm_task::duration::GoDuration;
 
 use crate::error::Error;
+use layout::shaped;
+
+mod binlog;
+mod layout;
+mod lock;
+mod member;
+mod source;
+mod task;
+mod words;
+
+pub use binlog::{Binlog, BinlogAction, BinlogArgs, HandleError};
+pub use layout::{help, usage};
+pub use lock::{LockAction, ShardDdlLock, ShowLocks, Unlock};
+pub use member::ListMember;
+pub use source::OperateSource;
+pub use task::{CheckTask, OperateTask, QueryStatus, StartTask};
 
 const ABOUT: &str = "DM control: tasks, sources, shard DDL locks and members of a DM cluster";
 
@@ -109,166 +125,17 @@ pub enum Command {
     /// Unlocks a shard-ddl lock
     #[command(hide = true)]
     UnlockDdlLock(Unlock),
+    /// Handles events of the binlog that a task cannot execute
+    Binlog(Binlog),
+    /// Handles an event of the binlog that a task cannot execute
+    #[command(hide = true)]
+    HandleError(HandleError),
     /// Lists members: the leader, masters and workers
     ListMember(ListMember),
     /// Makes the leaders step back, or lets them lead again: evict or cancel-evict
     OperateLeader(Operands),
     /// Makes a named member the leader of its role: election, scheduler, pessimist or optimist
     TransferLeader(Operands),
-}
-
-/// `start-task`
-#[derive(Args, Clone, Debug, PartialEq, Eq)]
-pub struct StartTask {
-    /// Exactly one: the configuration file.
-    #[arg(hide = true)]
-    pub args: Vec<String>,
-    /// Removes what an earlier run left in the target and in the cluster, and starts anew
-    #[arg(long)]
-    pub remove_meta: bool,
-    /// Binlog time to begin at, such as 2006-01-02T15:04:05
-    #[arg(long, value_name = "TIME", default_value = "")]
-    pub start_time: String,
-}
-
-/// `check-task`
-#[derive(Args, Clone, Debug, PartialEq, Eq)]
-pub struct CheckTask {
-    /// Exactly one: the configuration file.
-    #[arg(hide = true)]
-    pub args: Vec<String>,
-    /// How many errors to show; 0 for none, -1 for all
-    #[arg(
-        short = 'e',
-        long,
-        default_value_t = 10,
-        value_name = "COUNT",
-        allow_negative_numbers = true
-    )]
-    pub error: i64,
-    /// How many warnings to show; 0 for none, -1 for all
-    #[arg(
-        short = 'w',
-        long,
-        default_value_t = 10,
-        value_name = "COUNT",
-        allow_negative_numbers = true
-    )]
-    pub warn: i64,
-    /// Binlog time to begin at, such as 2006-01-02T15:04:05
-    #[arg(long, value_name = "TIME", default_value = "")]
-    pub start_time: String,
-}
-
-/// `stop-task`, `pause-task`, `resume-task`
-#[derive(Args, Clone, Debug, PartialEq, Eq)]
-pub struct OperateTask {
-    /// None or one: the task, or its configuration file.
-    #[arg(hide = true)]
-    pub args: Vec<String>,
-    /// Without a task: how many tasks at once
-    #[arg(long, default_value_t = 5, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
-    pub batch_size: u16,
-}
-
-/// `query-status`
-#[derive(Args, Clone, Debug, PartialEq, Eq)]
-pub struct QueryStatus {
-    /// None or one: the task, or its configuration file.
-    #[arg(hide = true)]
-    pub args: Vec<String>,
-    /// All details, without a task as well
-    #[arg(long)]
-    pub more: bool,
-}
-
-/// `operate-source`
-#[derive(Args, Clone, Debug, PartialEq, Eq)]
-pub struct OperateSource {
-    /// What to do, then configuration files.
-    #[arg(hide = true)]
-    pub args: Vec<String>,
-    /// Worker that a created source is bound to
-    #[arg(short = 'w', long, default_value = "", value_name = "NAME")]
-    pub worker: String,
-    /// Prints a configuration file to begin with
-    #[arg(short = 'p', long)]
-    pub print_sample_config: bool,
-}
-
-/// `shard-ddl-lock`
-#[derive(Args, Clone, Debug, PartialEq, Eq)]
-pub struct ShardDdlLock {
-    /// None or one: the task, or its configuration file.
-    #[arg(hide = true)]
-    pub args: Vec<String>,
-    /// Shows with each lock how far it is, what each source is at, and why it waits
-    #[arg(long)]
-    pub detail: bool,
-    /// Shows the locks when there is none.
-    #[command(subcommand)]
-    pub action: Option<LockAction>,
-}
-
-/// Below `shard-ddl-lock`.
-#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
-pub enum LockAction {
-    /// Unlocks a shard-ddl lock by hand
-    Unlock(Unlock),
-}
-
-/// `show-ddl-locks`
-#[derive(Args, Clone, Debug, PartialEq, Eq)]
-pub struct ShowLocks {
-    /// None or one: the task, or its configuration file.
-    #[arg(hide = true)]
-    pub args: Vec<String>,
-    /// As with `shard-ddl-lock`
-    #[arg(long)]
-    pub detail: bool,
-}
-
-/// `shard-ddl-lock unlock` and `unlock-ddl-lock`
-#[derive(Args, Clone, Debug, PartialEq, Eq)]
-pub struct Unlock {
-    /// Exactly one: the id of the lock.
-    #[arg(hide = true)]
-    pub args: Vec<String>,
-    /// Source that becomes the owner (pessimistic)
-    #[arg(short = 'o', long, default_value = "", value_name = "SOURCE")]
-    pub owner: String,
-    /// Removes the lock even if the DDLs cannot be executed (pessimistic)
-    #[arg(short = 'f', long)]
-    pub force_remove: bool,
-    /// What a conflicting table does with its DDLs: skip or exec (optimistic)
-    #[arg(short = 'a', long, default_value = "skip", value_name = "ACTION")]
-    pub action: String,
-    /// Upstream schema of the table (optimistic)
-    #[arg(short = 'd', long, default_value = "", value_name = "NAME")]
-    pub database: String,
-    /// Upstream table (optimistic)
-    #[arg(short = 't', long, default_value = "", value_name = "NAME")]
-    pub table: String,
-}
-
-/// `list-member`
-#[derive(Args, Clone, Debug, PartialEq, Eq)]
-pub struct ListMember {
-    /// None.
-    #[arg(hide = true)]
-    pub args: Vec<String>,
-    /// Only the leader
-    #[arg(short = 'l', long)]
-    pub leader: bool,
-    /// Only masters
-    #[arg(short = 'm', long)]
-    pub master: bool,
-    /// Only workers
-    #[arg(short = 'w', long)]
-    pub worker: bool,
-    /// Only members of these names
-    #[arg(short = 'n', long, value_delimiter = ',', value_name = "LIST")]
-    pub name: Vec<String>,
 }
 
 /// A command without flags of its own.
@@ -278,39 +145,6 @@ pub struct Operands {
     #[arg(hide = true)]
     pub args: Vec<String>,
 }
-
-/// Name of each command and what its usage line says after it.
-const USES: [(&str, &str); 13] = [
-    (
-        "start-task",
-        "[-s source ...] [--remove-meta] <config-file>",
-    ),
-    ("check-task", "<config-file> [--error count] [--warn count]"),
-    ("stop-task", "[-s source ...] [task-name | task-file]"),
-    ("pause-task", "[-s source ...] [task-name | task-file]"),
-    ("resume-task", "[-s source ...] [task-name | task-file]"),
-    (
-        "query-status",
-        "[-s source ...] [task-name | task-file] [--more]",
-    ),
-    (
-        "operate-source",
-        "<operate-type> [config-file ...] [-w worker] [--print-sample-config]",
-    ),
-    ("shard-ddl-lock", "[task]"),
-    ("show-ddl-locks", "[-s source ...] [task-name | task-file]"),
-    ("unlock-ddl-lock", "<lock-ID>"),
-    (
-        "list-member",
-        "[--leader] [--master] [--worker] [--name master-name/worker-name ...]",
-    ),
-    ("operate-leader", "<operate-type>"),
-    ("transfer-leader", "<role> <member-name>"),
-];
-const UNLOCK_USE: &str = "dmctl shard-ddl-lock unlock <lock-id> [flags]";
-
-const ROOT_HELP: &str = "{about}\n\nUsage:\n  {usage}\n\nAvailable Commands:\n{subcommands}\n\nFlags:\n{options}\n\nUse \"dmctl [command] --help\" for more information about a command.";
-const COMMAND_HELP: &str = "{about}\n\nUsage:\n  {usage}\n\nFlags:\n{options}";
 
 /// What came of the arguments.
 #[derive(Debug)]
@@ -345,22 +179,6 @@ fn read<T: CommandFactory + FromArgMatches>(args: impl Iterator<Item = String>) 
     }
 }
 
-/// The usage text of a command, as it stands above the error about wrong arguments.
-pub fn usage(path: &[&str]) -> String {
-    let mut root = shaped(Line::command());
-    root.build();
-    let mut command = &mut root;
-    for name in path {
-        command = match command.find_subcommand_mut(name) {
-            Some(command) => command,
-            None => return String::new(),
-        };
-    }
-    let help = command.render_help().to_string();
-    let usage = help.find("Usage:").map_or("", |at| &help[at..]);
-    usage.trim_end().to_owned()
-}
-
 /// An error that comes with the usage text of its command.
 pub(crate) fn wrong_arguments(path: &[&str], reason: impl Into<String>) -> Error {
     Error::Usage {
@@ -371,46 +189,6 @@ pub(crate) fn wrong_arguments(path: &[&str], reason: impl Into<String>) -> Error
 
 /// The reason given when there is nothing to say beyond the usage text.
 pub(crate) const SEE_OUTPUT: &str = "please check output to see error";
-
-/// Derived commands do not know DM's layout of help, nor that a switch may be written `--more=false`.
-fn shaped(command: clap::Command) -> clap::Command {
-    let root = command
-        .help_template(ROOT_HELP)
-        .override_usage("dmctl [command] [flags]")
-        .mut_args(switchable);
-    USES.iter().fold(root, |root, (name, use_line)| {
-        root.mut_subcommand(*name, |command| {
-            let command = command
-                .help_template(COMMAND_HELP)
-                .override_usage(format!("dmctl {name} {use_line} [flags]"))
-                .mut_args(switchable);
-            if *name != "shard-ddl-lock" {
-                return command;
-            }
-            command.mut_subcommand("unlock", |unlock| {
-                unlock
-                    .help_template(COMMAND_HELP)
-                    .override_usage(UNLOCK_USE)
-                    .mut_args(switchable)
-            })
-        })
-    })
-}
-
-fn switchable(arg: Arg) -> Arg {
-    if !matches!(arg.get_action(), ArgAction::SetTrue) {
-        return arg;
-    }
-    arg.action(ArgAction::Set)
-        .value_parser(clap::builder::BoolishValueParser::new())
-        .num_args(0..=1)
-        .require_equals(true)
-        .default_missing_value("true")
-        .default_value("false")
-        .value_name("bool")
-        .hide_default_value(true)
-        .hide_possible_values(true)
-}
 
 /// The global flags may have one dash.
 fn two_dashes(arg: String) -> String {

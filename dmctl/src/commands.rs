@@ -1,6 +1,7 @@
 //! The commands, one module per family, and what they share.
 
 mod batch;
+mod binlog;
 mod lock;
 mod member;
 mod source;
@@ -10,12 +11,14 @@ mod tls_content;
 
 use std::time::Duration;
 
+use dm_proto::pb::master_client::MasterClient;
 use dm_task::TaskConfig;
+use tonic::{Request, Response, Status};
 use tracing::Instrument;
 
 use crate::Streams;
-use crate::cli::{Command, LockAction, SEE_OUTPUT, wrong_arguments};
-use crate::connection::Connection;
+use crate::cli::{Command, LockAction, SEE_OUTPUT, help, wrong_arguments};
+use crate::connection::{self, Channel, Connection};
 use crate::error::Error;
 use crate::telemetry::span_of;
 
@@ -48,7 +51,7 @@ impl Session {
         sources: Vec<String>,
         streams: &mut Streams,
     ) -> Result<bool, Error> {
-        let span = span_of(name(command), self.traceparent.as_deref());
+        let span = span_of(command.words(), self.traceparent.as_deref());
         let job = Job {
             session: self,
             streams,
@@ -66,7 +69,7 @@ impl Session {
 
 impl Job<'_> {
     async fn run(mut self, command: &Command) -> Result<bool, Error> {
-        let path = [name(command)];
+        let path: Vec<&str> = command.words().split(' ').collect();
         match command {
             Command::StartTask(start) => task::start(&mut self, start).await,
             Command::CheckTask(check) => task::check(&mut self, check).await,
@@ -78,16 +81,16 @@ impl Job<'_> {
             Command::ShardDdlLock(lock) => match &lock.action {
                 None => lock::show(&mut self, &path, &lock.args, lock.detail).await,
                 Some(LockAction::Unlock(_)) if !lock.args.is_empty() => {
-                    Err(wrong_arguments(&path, SEE_OUTPUT))
+                    Err(wrong_arguments(&path[..1], SEE_OUTPUT))
                 }
-                Some(LockAction::Unlock(unlock)) => {
-                    lock::unlock(&mut self, &["shard-ddl-lock", "unlock"], unlock).await
-                }
+                Some(LockAction::Unlock(unlock)) => lock::unlock(&mut self, &path, unlock).await,
             },
             Command::ShowDdlLocks(show) => {
                 lock::show(&mut self, &path, &show.args, show.detail).await
             }
             Command::UnlockDdlLock(unlock) => lock::unlock(&mut self, &path, unlock).await,
+            Command::Binlog(binlog) => binlog::run(&mut self, &path, binlog).await,
+            Command::HandleError(handle) => binlog::handle_error(&mut self, &path, handle).await,
             Command::ListMember(list) => member::list(&mut self, list).await,
             Command::OperateLeader(operate) => {
                 member::operate_leader(&mut self, &operate.args).await
@@ -96,28 +99,34 @@ impl Job<'_> {
         }
     }
 
+    /// Sends a request of `pb.Master` that may take its time.
+    async fn ask<M, A, F>(
+        &self,
+        message: M,
+        call: impl Fn(MasterClient<Channel>, Request<M>) -> F,
+    ) -> Result<A, Error>
+    where
+        M: Clone,
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
+        let connection = &self.session.connection;
+        connection
+            .call(message, None, |channel, request| {
+                call(connection::master(channel), request)
+            })
+            .await
+    }
+
+    /// Shows how a command is to be used, which DM takes for success, though nothing has been done.
+    fn explain(&mut self, path: &[&str]) -> bool {
+        self.streams.say(&help(path));
+        false
+    }
+
     /// Prints an answer as JSON.
     fn print<M: prost::Message + prost::Name>(&mut self, message: &M) {
         let text = dm_proto::json::print(message);
         self.streams.say(&text);
-    }
-}
-
-fn name(command: &Command) -> &'static str {
-    match command {
-        Command::StartTask(_) => "start-task",
-        Command::CheckTask(_) => "check-task",
-        Command::StopTask(_) => "stop-task",
-        Command::PauseTask(_) => "pause-task",
-        Command::ResumeTask(_) => "resume-task",
-        Command::QueryStatus(_) => "query-status",
-        Command::OperateSource(_) => "operate-source",
-        Command::ShardDdlLock(_) => "shard-ddl-lock",
-        Command::ShowDdlLocks(_) => "show-ddl-locks",
-        Command::UnlockDdlLock(_) => "unlock-ddl-lock",
-        Command::ListMember(_) => "list-member",
-        Command::OperateLeader(_) => "operate-leader",
-        Command::TransferLeader(_) => "transfer-leader",
     }
 }
 

@@ -198,6 +198,11 @@ fn usage_lines_are_those_of_dm() {
             "  dmctl shard-ddl-lock unlock <lock-id> [flags]",
         ),
         (
+            &["binlog", "replace"],
+            "  dmctl binlog replace <task-name> <replace-sql1> <replace-sql2>... [flags]",
+        ),
+        (&["binlog"], "  dmctl binlog [command]"),
+        (
             &["list-member"],
             "  dmctl list-member [--leader] [--master] [--worker] [--name master-name/worker-name ...] [flags]",
         ),
@@ -211,13 +216,32 @@ fn usage_lines_are_those_of_dm() {
 }
 
 #[test]
+fn every_use_line_is_of_a_command() {
+    for (path, words) in layout::USES {
+        let path: Vec<&str> = path.split(' ').collect();
+        let line = format!("Usage:\n  dmctl {} {words}", path.join(" "));
+        let usage = usage(&path);
+        assert!(usage.starts_with(line.trim_end()), "{path:?}: {usage}");
+    }
+}
+
+#[test]
+fn a_command_knows_the_words_that_made_it() {
+    for (path, _) in layout::USES {
+        assert_eq!(command(path).words(), path);
+    }
+}
+
+#[test]
 fn help_lists_commands_without_the_old_names() {
     let Parsed::Help(text) = parse(words("--help")) else {
         panic!("no help");
     };
-    for (name, _) in USES {
-        let is_hidden = matches!(name, "show-ddl-locks" | "unlock-ddl-lock");
-        assert_eq!(text.contains(name), !is_hidden, "{name} in\n{text}");
+    let hidden = ["show-ddl-locks", "unlock-ddl-lock", "handle-error"];
+    for (path, _) in layout::USES {
+        let name = path.split(' ').next().unwrap();
+        let is_listed = text.contains(&format!("\n  {name} "));
+        assert_eq!(is_listed, !hidden.contains(&name), "{name} in\n{text}");
     }
 }
 

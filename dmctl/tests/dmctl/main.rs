@@ -2,6 +2,8 @@
 
 // Clippy knows by the attribute that helpers may unwrap.
 #[cfg(test)]
+mod binlog;
+#[cfg(test)]
 mod connection;
 #[cfg(test)]
 mod members;

@@ -1,0 +1,17 @@
+//! Sources and their relay logs.
+
+use clap::Args;
+
+/// `operate-source`
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct OperateSource {
+    /// What to do, then configuration files.
+    #[arg(hide = true)]
+    pub args: Vec<String>,
+    /// Worker that a created source is bound to
+    #[arg(short = 'w', long, default_value = "", value_name = "NAME")]
+    pub worker: String,
+    /// Prints a configuration file to begin with
+    #[arg(short = 'p', long)]
+    pub print_sample_config: bool,
+}

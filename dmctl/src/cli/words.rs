@@ -1,0 +1,39 @@
+//! The words that make a command, without its arguments.
+
+use super::{BinlogAction, Command, LockAction};
+
+impl Command {
+    /// The name of the command and of what is chosen below it, such as `binlog skip`.
+    pub fn words(&self) -> &'static str {
+        match self {
+            Self::StartTask(_) => "start-task",
+            Self::CheckTask(_) => "check-task",
+            Self::StopTask(_) => "stop-task",
+            Self::PauseTask(_) => "pause-task",
+            Self::ResumeTask(_) => "resume-task",
+            Self::QueryStatus(_) => "query-status",
+            Self::OperateSource(_) => "operate-source",
+            Self::ShardDdlLock(lock) => match lock.action {
+                None => "shard-ddl-lock",
+                Some(LockAction::Unlock(_)) => "shard-ddl-lock unlock",
+            },
+            Self::ShowDdlLocks(_) => "show-ddl-locks",
+            Self::UnlockDdlLock(_) => "unlock-ddl-lock",
+            Self::Binlog(binlog) => binlog.action.as_ref().map_or("binlog", below_binlog),
+            Self::HandleError(_) => "handle-error",
+            Self::ListMember(_) => "list-member",
+            Self::OperateLeader(_) => "operate-leader",
+            Self::TransferLeader(_) => "transfer-leader",
+        }
+    }
+}
+
+fn below_binlog(action: &BinlogAction) -> &'static str {
+    match action {
+        BinlogAction::Skip(_) => "binlog skip",
+        BinlogAction::Replace(_) => "binlog replace",
+        BinlogAction::Inject(_) => "binlog inject",
+        BinlogAction::Revert(_) => "binlog revert",
+        BinlogAction::List(_) => "binlog list",
+    }
+}
