@@ -21,8 +21,8 @@ mod words;
 pub use binlog::{Binlog, BinlogAction, BinlogArgs, HandleError};
 pub use layout::{help, usage};
 pub use lock::{LockAction, ShardDdlLock, ShowLocks, Unlock};
-pub use member::ListMember;
-pub use source::OperateSource;
+pub use member::{ListMember, OfflineMember};
+pub use source::{OperateSource, PurgeRelay};
 pub use task::{CheckTask, OperateTask, QueryStatus, StartTask};
 
 const ABOUT: &str = "DM control: tasks, sources, shard DDL locks and members of a DM cluster";
@@ -117,6 +117,18 @@ pub enum Command {
     QueryStatus(QueryStatus),
     /// Creates, updates, stops or shows sources
     OperateSource(OperateSource),
+    /// Binds a source to another worker, which must be free
+    TransferSource(Operands),
+    /// Starts the relay of a source
+    StartRelay(Operands),
+    /// Stops the relay of a source
+    StopRelay(Operands),
+    /// Pauses the relay of sources
+    PauseRelay(Operands),
+    /// Resumes the paused relay of sources
+    ResumeRelay(Operands),
+    /// Removes the relay log files of a source before the given one
+    PurgeRelay(PurgeRelay),
     /// Shows or unlocks shard-ddl locks
     ShardDdlLock(ShardDdlLock),
     /// Shows shard-ddl locks
@@ -132,6 +144,8 @@ pub enum Command {
     HandleError(HandleError),
     /// Lists members: the leader, masters and workers
     ListMember(ListMember),
+    /// Removes a member that is offline from the cluster
+    OfflineMember(OfflineMember),
     /// Makes the leaders step back, or lets them lead again: evict or cancel-evict
     OperateLeader(Operands),
     /// Makes a named member the leader of its role: election, scheduler, pessimist or optimist

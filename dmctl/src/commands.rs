@@ -4,6 +4,7 @@ mod batch;
 mod binlog;
 mod lock;
 mod member;
+mod relay;
 mod source;
 mod status;
 mod task;
@@ -11,7 +12,7 @@ mod tls_content;
 
 use std::time::Duration;
 
-use dm_proto::pb::master_client::MasterClient;
+use dm_proto::pb::{self, master_client::MasterClient};
 use dm_task::TaskConfig;
 use tonic::{Request, Response, Status};
 use tracing::Instrument;
@@ -78,6 +79,20 @@ impl Job<'_> {
             Command::ResumeTask(args) => task::operate(&mut self, &task::RESUME, args).await,
             Command::QueryStatus(query) => status::query(&mut self, query).await,
             Command::OperateSource(operate) => source::operate(&mut self, operate).await,
+            Command::TransferSource(to) => source::transfer(&mut self, &to.args).await,
+            Command::StartRelay(of) => {
+                relay::switch(&mut self, &path, pb::RelayOpV2::StartRelayV2, &of.args).await
+            }
+            Command::StopRelay(of) => {
+                relay::switch(&mut self, &path, pb::RelayOpV2::StopRelayV2, &of.args).await
+            }
+            Command::PauseRelay(of) => {
+                relay::operate(&mut self, &path, pb::RelayOp::PauseRelay, &of.args).await
+            }
+            Command::ResumeRelay(of) => {
+                relay::operate(&mut self, &path, pb::RelayOp::ResumeRelay, &of.args).await
+            }
+            Command::PurgeRelay(purge) => relay::purge(&mut self, purge).await,
             Command::ShardDdlLock(lock) => match &lock.action {
                 None => lock::show(&mut self, &path, &lock.args, lock.detail).await,
                 Some(LockAction::Unlock(_)) if !lock.args.is_empty() => {
@@ -92,6 +107,7 @@ impl Job<'_> {
             Command::Binlog(binlog) => binlog::run(&mut self, &path, binlog).await,
             Command::HandleError(handle) => binlog::handle_error(&mut self, &path, handle).await,
             Command::ListMember(list) => member::list(&mut self, list).await,
+            Command::OfflineMember(offline) => member::offline(&mut self, offline).await,
             Command::OperateLeader(operate) => {
                 member::operate_leader(&mut self, &operate.args).await
             }

@@ -5,7 +5,7 @@ use clap::{Arg, ArgAction, CommandFactory};
 use super::Line;
 
 /// Path of each command and what its usage line says after it. A command without a line has only others below it.
-pub(super) const USES: [(&str, &str); 20] = [
+pub(super) const USES: [(&str, &str); 27] = [
     (
         "start-task",
         "[-s source ...] [--remove-meta] <config-file>",
@@ -21,6 +21,15 @@ pub(super) const USES: [(&str, &str); 20] = [
     (
         "operate-source",
         "<operate-type> [config-file ...] [-w worker] [--print-sample-config]",
+    ),
+    ("transfer-source", "<source-id> <worker-id>"),
+    ("start-relay", "<-s source-id>"),
+    ("stop-relay", "<-s source-id>"),
+    ("pause-relay", "<-s source ...>"),
+    ("resume-relay", "<-s source ...>"),
+    (
+        "purge-relay",
+        "<-s source> <-f filename> [--sub-dir directory]",
     ),
     ("shard-ddl-lock", "[task]"),
     ("shard-ddl-lock unlock", "<lock-id>"),
@@ -44,6 +53,10 @@ pub(super) const USES: [(&str, &str); 20] = [
     (
         "list-member",
         "[--leader] [--master] [--worker] [--name master-name/worker-name ...]",
+    ),
+    (
+        "offline-member",
+        "<--master/--worker> <--name master-name/worker-name>",
     ),
     ("operate-leader", "<operate-type>"),
     ("transfer-leader", "<role> <member-name>"),

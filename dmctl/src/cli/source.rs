@@ -15,3 +15,17 @@ pub struct OperateSource {
     #[arg(short = 'p', long)]
     pub print_sample_config: bool,
 }
+
+/// `purge-relay`
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct PurgeRelay {
+    /// None.
+    #[arg(hide = true)]
+    pub args: Vec<String>,
+    /// Relay log file that is kept; those before it go
+    #[arg(short = 'f', long, default_value = "", value_name = "NAME")]
+    pub filename: String,
+    /// Directory of --filename below the relay directory [default: the latest]
+    #[arg(long, default_value = "", value_name = "NAME")]
+    pub sub_dir: String,
+}

@@ -13,6 +13,12 @@ impl Command {
             Self::ResumeTask(_) => "resume-task",
             Self::QueryStatus(_) => "query-status",
             Self::OperateSource(_) => "operate-source",
+            Self::TransferSource(_) => "transfer-source",
+            Self::StartRelay(_) => "start-relay",
+            Self::StopRelay(_) => "stop-relay",
+            Self::PauseRelay(_) => "pause-relay",
+            Self::ResumeRelay(_) => "resume-relay",
+            Self::PurgeRelay(_) => "purge-relay",
             Self::ShardDdlLock(lock) => match lock.action {
                 None => "shard-ddl-lock",
                 Some(LockAction::Unlock(_)) => "shard-ddl-lock unlock",
@@ -22,6 +28,7 @@ impl Command {
             Self::Binlog(binlog) => binlog.action.as_ref().map_or("binlog", below_binlog),
             Self::HandleError(_) => "handle-error",
             Self::ListMember(_) => "list-member",
+            Self::OfflineMember(_) => "offline-member",
             Self::OperateLeader(_) => "operate-leader",
             Self::TransferLeader(_) => "transfer-leader",
         }

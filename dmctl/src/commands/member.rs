@@ -1,10 +1,10 @@
-//! `list-member`, `operate-leader`, `transfer-leader`.
+//! `list-member`, `offline-member`, `operate-leader`, `transfer-leader`.
 
 use dm_proto::{election, member, pb};
 use serde::Serialize;
 
 use super::Job;
-use crate::cli::{ListMember, SEE_OUTPUT, wrong_arguments};
+use crate::cli::{ListMember, OfflineMember, SEE_OUTPUT, wrong_arguments};
 use crate::connection;
 use crate::error::Error;
 use crate::output::go_json;
@@ -27,6 +27,41 @@ pub(super) async fn list(job: &mut Job<'_>, list: &ListMember) -> Result<bool, E
         .await?;
     job.print(&answer);
     Ok(answer.result)
+}
+
+/// Other than elsewhere, a result of false is an error.
+pub(super) async fn offline(job: &mut Job<'_>, offline: &OfflineMember) -> Result<bool, Error> {
+    if !offline.args.is_empty() {
+        return Err(wrong_arguments(&["offline-member"], SEE_OUTPUT));
+    }
+    let kind = match (offline.master, offline.worker) {
+        (true, false) => "master",
+        (false, true) => "worker",
+        _ => {
+            return Err(Error::Other(
+                "should specify either --master or --worker".to_owned(),
+            ));
+        }
+    };
+    if offline.name.is_empty() {
+        return Err(Error::Other("a member name must be specified".to_owned()));
+    }
+    let request = pb::OfflineMemberRequest {
+        r#type: kind.to_owned(),
+        name: offline.name.clone(),
+    };
+    let answer = job
+        .ask(request, |mut master, request| async move {
+            master.offline_member(request).await
+        })
+        .await?;
+    if !answer.result {
+        let text = format!("offline member failed:\n{}", answer.msg);
+        job.streams.say(&text);
+        return Err(Error::Other(SEE_OUTPUT.to_owned()));
+    }
+    job.print(&answer);
+    Ok(true)
 }
 
 pub(super) async fn operate_leader(job: &mut Job<'_>, args: &[String]) -> Result<bool, Error> {

@@ -1,4 +1,4 @@
-//! `operate-source`.
+//! `operate-source`, `transfer-source`.
 
 use dm_proto::pb;
 use dm_task::SourceConfig;
@@ -64,6 +64,23 @@ pub(super) async fn operate(job: &mut Job<'_>, operate: &OperateSource) -> Resul
         .await?;
     job.print(&answer);
     Ok(answer.result && all(&answer.sources))
+}
+
+pub(super) async fn transfer(job: &mut Job<'_>, args: &[String]) -> Result<bool, Error> {
+    let [source, worker] = args else {
+        return Err(wrong_arguments(&["transfer-source"], SEE_OUTPUT));
+    };
+    let request = pb::TransferSourceRequest {
+        source: source.clone(),
+        worker: worker.clone(),
+    };
+    let answer = job
+        .ask(request, |mut master, request| async move {
+            master.transfer_source(request).await
+        })
+        .await?;
+    job.print(&answer);
+    Ok(answer.result)
 }
 
 /// The text to send for a file. Where only the id counts, the rest may be of another cluster's taste.

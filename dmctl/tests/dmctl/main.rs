@@ -10,6 +10,8 @@ mod members;
 #[cfg(test)]
 mod program;
 #[cfg(test)]
+mod relay;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 mod sources;

@@ -345,3 +345,54 @@ async fn a_refused_call_is_told_beside_its_error() {
     let ended = master.run(&["shard-ddl-lock", "unlock", "x"]).await;
     assert_eq!(ended.out, "can not unlock DDL lock x\n");
 }
+
+#[tokio::test]
+async fn a_member_is_taken_off_by_kind_and_name() {
+    let master = Master::start().await;
+    let good = pb::OfflineMemberResponse {
+        result: true,
+        ..Default::default()
+    };
+    master.answers("OfflineMember", &good);
+    for (args, kind) in [
+        (["offline-member", "-m", "-n", "m1"], "master"),
+        (["offline-member", "--worker", "--name", "m1"], "worker"),
+    ] {
+        let ended = master.run(&args).await;
+        assert_eq!(
+            (ended.code, ended.out.as_str()),
+            (0, "{\n    \"result\": true,\n    \"msg\": \"\"\n}\n")
+        );
+        let sent: pb::OfflineMemberRequest = master.calls().last().unwrap().message();
+        assert_eq!((sent.r#type.as_str(), sent.name.as_str()), (kind, "m1"));
+    }
+}
+
+#[tokio::test]
+async fn a_member_that_cannot_be_taken_off_is_an_error() {
+    let master = Master::start().await;
+    let bad = pb::OfflineMemberResponse {
+        result: false,
+        msg: "it is online".into(),
+    };
+    master.answers("OfflineMember", &bad);
+    let ended = master.run(&["offline-member", "-w", "-n", "w1"]).await;
+    assert_eq!(ended.code, 1);
+    assert_eq!(ended.out, "offline member failed:\nit is online\n");
+    for (args, text) in [
+        (
+            &["-n", "w1"][..],
+            "should specify either --master or --worker",
+        ),
+        (
+            &["-m", "-w", "-n", "w1"],
+            "should specify either --master or --worker",
+        ),
+        (&["-w"], "a member name must be specified"),
+        (&["-w", "w1"], "please check output to see error"),
+    ] {
+        let ended = master.run(&[&["offline-member"], args].concat()).await;
+        assert_eq!((ended.code, ended.err), (1, format!("Error: {text}\n")));
+    }
+    master.only_call();
+}

@@ -113,3 +113,28 @@ async fn the_sample_is_a_good_source() {
     let config = dm_task::SourceConfig::from_yaml("sample", &ended.out).unwrap();
     assert_eq!(config.source_id, "mysql-replica-01");
 }
+
+#[tokio::test]
+async fn a_source_is_transferred_to_a_worker() {
+    let master = Master::start().await;
+    let refused = pb::TransferSourceResponse {
+        result: false,
+        msg: "no".into(),
+    };
+    master.answers("TransferSource", &refused);
+    let ended = master.run(&["transfer-source", "mysql-a", "w2"]).await;
+    let wanted = "{\n    \"result\": false,\n    \"msg\": \"no\"\n}\n";
+    assert_eq!((ended.code, ended.out.as_str()), (0, wanted));
+    let sent: pb::TransferSourceRequest = master.only_call().message();
+    assert_eq!(
+        (sent.source.as_str(), sent.worker.as_str()),
+        ("mysql-a", "w2")
+    );
+    let strict = ["--strict", "transfer-source", "mysql-a", "w2"];
+    assert_eq!(master.run(&strict).await.code, 3);
+
+    let ended = master.run(&["transfer-source", "mysql-a"]).await;
+    assert_eq!(ended.code, 1);
+    let line = "Usage:\n  dmctl transfer-source <source-id> <worker-id> [flags]\n";
+    assert!(ended.out.starts_with(line), "{}", ended.out);
+}
