@@ -11,6 +11,7 @@ use crate::error::Error;
 use layout::shaped;
 
 mod binlog;
+mod config;
 mod layout;
 mod lock;
 mod member;
@@ -19,6 +20,7 @@ mod task;
 mod words;
 
 pub use binlog::{Binlog, BinlogAction, BinlogArgs, HandleError};
+pub use config::{Config, ConfigAction, ConfigDir, GetConfig, ShowConfig, ShowUpdatable, Update};
 pub use layout::{help, usage};
 pub use lock::{LockAction, ShardDdlLock, ShowLocks, Unlock};
 pub use member::{ListMember, OfflineMember};
@@ -142,6 +144,16 @@ pub enum Command {
     /// Handles an event of the binlog that a task cannot execute
     #[command(hide = true)]
     HandleError(HandleError),
+    /// Shows configurations, exports and imports them
+    Config(Config),
+    /// Shows the configuration of a task, master, worker or source
+    #[command(hide = true)]
+    GetConfig(GetConfig),
+    /// Shows the configuration of a task
+    #[command(hide = true)]
+    GetTaskConfig(GetConfig),
+    /// Encrypts a password for a configuration file
+    Encrypt(Operands),
     /// Lists members: the leader, masters and workers
     ListMember(ListMember),
     /// Removes a member that is offline from the cluster

@@ -2,6 +2,7 @@
 
 mod batch;
 mod binlog;
+mod config;
 mod lock;
 mod member;
 mod relay;
@@ -106,6 +107,10 @@ impl Job<'_> {
             Command::UnlockDdlLock(unlock) => lock::unlock(&mut self, &path, unlock).await,
             Command::Binlog(binlog) => binlog::run(&mut self, &path, binlog).await,
             Command::HandleError(handle) => binlog::handle_error(&mut self, &path, handle).await,
+            Command::Config(config) => config::run(&mut self, &path, config).await,
+            Command::GetConfig(get) => config::get(&mut self, &path, get).await,
+            Command::GetTaskConfig(get) => config::get_task(&mut self, &path, get).await,
+            Command::Encrypt(text) => config::encrypt(&mut self, &path, &text.args).await,
             Command::ListMember(list) => member::list(&mut self, list).await,
             Command::OfflineMember(offline) => member::offline(&mut self, offline).await,
             Command::OperateLeader(operate) => {
@@ -125,9 +130,23 @@ impl Job<'_> {
         M: Clone,
         F: Future<Output = Result<Response<A>, Status>>,
     {
+        self.ask_within(None, message, call).await
+    }
+
+    /// The same with a limit; that of calls that read is the session's.
+    async fn ask_within<M, A, F>(
+        &self,
+        limit: Option<Duration>,
+        message: M,
+        call: impl Fn(MasterClient<Channel>, Request<M>) -> F,
+    ) -> Result<A, Error>
+    where
+        M: Clone,
+        F: Future<Output = Result<Response<A>, Status>>,
+    {
         let connection = &self.session.connection;
         connection
-            .call(message, None, |channel, request| {
+            .call(message, limit, |channel, request| {
                 call(connection::master(channel), request)
             })
             .await

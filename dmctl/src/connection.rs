@@ -8,6 +8,7 @@ use dm_errors::{Code as DmCode, DmError};
 use dm_proto::election::election_client::ElectionClient;
 use dm_proto::pb::master_client::MasterClient;
 use dm_service::layers::trace_out::TraceOut;
+use dm_store::{Options, Store};
 use tonic::transport::{ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Response, Status};
 
@@ -15,6 +16,7 @@ use crate::error::Error;
 use crate::settings::invalid_tls;
 
 const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
+const ETCD_TIMEOUT: Duration = Duration::from_secs(10);
 const TCP_KEEPALIVE: Duration = Duration::from_secs(10);
 /// DM raises its limit to the size that an error names; without pages, the answer has to come as a whole anyway.
 pub(crate) const LARGEST_ANSWER: usize = i32::MAX as usize;
@@ -56,11 +58,14 @@ impl Targets {
         })
     }
 
-    async fn dial(&self) -> Result<Channel, Error> {
+    async fn dial(&self) -> Result<Dialled, Error> {
         let mut last = String::new();
         for address in &self.addresses {
             match self.dial_one(address).await? {
-                Ok(channel) => return Ok(TraceOut::new(channel, address.as_str())),
+                Ok(channel) => {
+                    let address = address.clone();
+                    return Ok(Dialled { channel, address });
+                }
                 Err(reason) => last = format!("{address}: {reason}"),
             }
         }
@@ -128,11 +133,24 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// A connection with the address that it was opened to.
+#[derive(Clone, Debug)]
+struct Dialled {
+    channel: tonic::transport::Channel,
+    address: String,
+}
+
+impl Dialled {
+    fn traced(self) -> Channel {
+        TraceOut::new(self.channel, self.address)
+    }
+}
+
 /// A connection to one master at a time.
 #[derive(Debug)]
 pub struct Connection {
     targets: Targets,
-    channel: Mutex<Channel>,
+    current: Mutex<Dialled>,
 }
 
 impl Connection {
@@ -141,8 +159,8 @@ impl Connection {
     /// # Errors
     /// Code 48001 when there is none, 48002 when the TLS files do not fit.
     pub async fn open(targets: Targets) -> Result<Self, Error> {
-        let channel = Mutex::new(targets.dial().await?);
-        Ok(Self { targets, channel })
+        let current = Mutex::new(targets.dial().await?);
+        Ok(Self { targets, current })
     }
 
     /// Sends `message` with `call`. When the master is gone, the list is gone through again, and the call is sent
@@ -167,25 +185,37 @@ impl Connection {
             }
             request
         };
-        match call(self.channel(), request(message.clone())).await {
+        match call(self.current().traced(), request(message.clone())).await {
             Ok(answer) => return Ok(answer.into_inner()),
             Err(status) if !is_gone(&status) => return Err(Box::new(status).into()),
             Err(status) => tracing::warn!(%status, "looking for a master again"),
         }
-        let channel = self.targets.dial().await?;
-        *self.lock() = channel.clone();
-        let again = call(channel, request(message)).await;
+        let dialled = self.targets.dial().await?;
+        *self.lock() = dialled.clone();
+        let again = call(dialled.traced(), request(message)).await;
         again
             .map(Response::into_inner)
             .map_err(|status| Box::new(status).into())
     }
 
-    fn channel(&self) -> Channel {
+    /// The etcd that the master passes requests on to, or is.
+    ///
+    /// # Errors
+    /// None that a caller could cause.
+    pub(crate) async fn etcd(&self) -> Result<Store, dm_store::Error> {
+        let options = Options {
+            call_timeout: ETCD_TIMEOUT,
+            ..Options::default()
+        };
+        Store::over(self.current().channel, &options).await
+    }
+
+    fn current(&self) -> Dialled {
         self.lock().clone()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Channel> {
-        self.channel.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Dialled> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

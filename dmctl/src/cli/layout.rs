@@ -5,7 +5,7 @@ use clap::{Arg, ArgAction, CommandFactory};
 use super::Line;
 
 /// Path of each command and what its usage line says after it. A command without a line has only others below it.
-pub(super) const USES: [(&str, &str); 27] = [
+pub(super) const USES: [(&str, &str); 37] = [
     (
         "start-task",
         "[-s source ...] [--remove-meta] <config-file>",
@@ -50,6 +50,19 @@ pub(super) const USES: [(&str, &str); 27] = [
         "handle-error",
         "<task-name | task-file> [-s source ...] [-b binlog-pos] <skip/replace/revert> [replace-sql1;replace-sql2;]",
     ),
+    ("config task", "[task-name]"),
+    ("config source", "[source-name]"),
+    ("config master", "[master-name]"),
+    ("config worker", "[worker-name]"),
+    ("config task-template", "[task-name]"),
+    ("config export", ""),
+    ("config import", ""),
+    (
+        "get-config",
+        "<task | master | worker | source> <name> [--file filename]",
+    ),
+    ("get-task-config", "<name> [--file filename]"),
+    ("encrypt", "<plain-text>"),
     (
         "list-member",
         "[--leader] [--master] [--worker] [--name master-name/worker-name ...]",
@@ -109,7 +122,7 @@ fn below(command: clap::Command, parent: &str) -> clap::Command {
             let command = match use_line {
                 Some((_, words)) => command
                     .help_template(COMMAND_HELP)
-                    .override_usage(format!("dmctl {path} {words} [flags]")),
+                    .override_usage(use_of(&path, words)),
                 None => command
                     .help_template(GROUP_HELP)
                     .override_usage(format!("dmctl {path} [command]")),
@@ -117,6 +130,14 @@ fn below(command: clap::Command, parent: &str) -> clap::Command {
             below(command, &path)
         })
     })
+}
+
+fn use_of(path: &str, words: &str) -> String {
+    if words.is_empty() {
+        format!("dmctl {path} [flags]")
+    } else {
+        format!("dmctl {path} {words} [flags]")
+    }
 }
 
 fn switchable(arg: Arg) -> Arg {

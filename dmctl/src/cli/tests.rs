@@ -237,7 +237,13 @@ fn help_lists_commands_without_the_old_names() {
     let Parsed::Help(text) = parse(words("--help")) else {
         panic!("no help");
     };
-    let hidden = ["show-ddl-locks", "unlock-ddl-lock", "handle-error"];
+    let hidden = [
+        "show-ddl-locks",
+        "unlock-ddl-lock",
+        "handle-error",
+        "get-config",
+        "get-task-config",
+    ];
     for (path, _) in layout::USES {
         let name = path.split(' ').next().unwrap();
         let is_listed = text.contains(&format!("\n  {name} "));

@@ -1,6 +1,6 @@
 //! The words that make a command, without its arguments.
 
-use super::{BinlogAction, Command, LockAction};
+use super::{BinlogAction, Command, ConfigAction, LockAction};
 
 impl Command {
     /// The name of the command and of what is chosen below it, such as `binlog skip`.
@@ -27,6 +27,10 @@ impl Command {
             Self::UnlockDdlLock(_) => "unlock-ddl-lock",
             Self::Binlog(binlog) => binlog.action.as_ref().map_or("binlog", below_binlog),
             Self::HandleError(_) => "handle-error",
+            Self::Config(config) => config.action.as_ref().map_or("config", below_config),
+            Self::GetConfig(_) => "get-config",
+            Self::GetTaskConfig(_) => "get-task-config",
+            Self::Encrypt(_) => "encrypt",
             Self::ListMember(_) => "list-member",
             Self::OfflineMember(_) => "offline-member",
             Self::OperateLeader(_) => "operate-leader",
@@ -42,5 +46,19 @@ fn below_binlog(action: &BinlogAction) -> &'static str {
         BinlogAction::Inject(_) => "binlog inject",
         BinlogAction::Revert(_) => "binlog revert",
         BinlogAction::List(_) => "binlog list",
+    }
+}
+
+fn below_config(action: &ConfigAction) -> &'static str {
+    match action {
+        ConfigAction::Task(task) if task.action.is_some() => "config task update",
+        ConfigAction::Task(_) => "config task",
+        ConfigAction::Source(source) if source.action.is_some() => "config source update",
+        ConfigAction::Source(_) => "config source",
+        ConfigAction::Master(_) => "config master",
+        ConfigAction::Worker(_) => "config worker",
+        ConfigAction::TaskTemplate(_) => "config task-template",
+        ConfigAction::Export(_) => "config export",
+        ConfigAction::Import(_) => "config import",
     }
 }

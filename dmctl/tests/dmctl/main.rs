@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod binlog;
 #[cfg(test)]
+mod config;
+#[cfg(test)]
 mod connection;
 #[cfg(test)]
 mod members;
