@@ -19,6 +19,8 @@ mod precheck;
 mod relay;
 #[path = "api/roles.rs"]
 mod roles;
+#[path = "api/routes.rs"]
+mod routes;
 #[path = "api/sources.rs"]
 mod sources;
 #[path = "api/status.rs"]

@@ -75,17 +75,19 @@ impl Api {
     ) -> Result<pb::UpdateTaskResponse, Failure> {
         let generated = self.generate(file, &request.task, false).await?;
         let checked = self.precheck(&generated, Budget::USUAL).await?;
-        let (result, check_result) = match checked {
-            Ok(passed) => (true, passed),
-            Err(failed) => (false, failed.to_string()),
+        let check_result = match checked {
+            Ok(passed) => passed,
+            Err(failed) => {
+                return Ok(pb::UpdateTaskResponse {
+                    check_result: failed.to_string(),
+                    ..Default::default()
+                });
+            }
         };
         let msg = generated.config.notices().join("\n");
-        let sources = match result {
-            true => chosen(generated.subtasks, &request.sources).err(),
-            false => None,
-        };
+        let sources = chosen(generated.subtasks, &request.sources).err();
         Ok(pb::UpdateTaskResponse {
-            result,
+            result: true,
             sources: sources.unwrap_or_default(),
             check_result,
             msg,
