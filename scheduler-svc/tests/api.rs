@@ -9,6 +9,8 @@ mod calls;
 mod cases;
 #[path = "api/configs.rs"]
 mod configs;
+#[path = "api/every_key.rs"]
+mod every_key;
 #[path = "api/faults.rs"]
 mod faults;
 #[path = "api/kit.rs"]
