@@ -3,7 +3,7 @@
 //!
 //! | case | what | test |
 //! |---|---|---|
-//! | 1, 32, 33, 34, 88, 116, 117 | no leader, feeds that break, an etcd that takes no write, clients at the same time | `tests/api`, `cases` |
+//! | 1, 2, 3, 11, 32, 33, 34, 88, 116, 117 | no leader, replicas that start and stop, feeds that break, an etcd that takes no write, clients at the same time | `tests/api`, `cases` |
 //! | 20 | a deposed leader's bind | `dm-replica`: `deposed_leader_that_has_not_noticed_cannot_commit` |
 //! | 37, 61, 68 | a source without a worker | also `tests/api`: `status`, `sources` (`case_67_…`) |
 //! | 60, 94, 105, 107 | crashes between two steps of moves, transfers, starts, stops, pauses | also `tests/sim`, `what_users` |
@@ -14,9 +14,9 @@
 //!
 //! | case | why |
 //! |---|---|
-//! | 2, 3, 11 | a scheduler that is started twice, closed twice, or fails to start: nothing is started or closed with the lead, the fold goes on |
+//! | 2: the code | nothing is started with the lead, so nothing is started twice; a replica more is no error |
 //! | 58, 59: the codes | a swap for dumped files is the loop's own and answers nobody; a request that asks for the same is refused with 46027 (`case_98_…`) and 46026 (`complete_transfer`) |
-//! | 64, 92, 93, and of 79 the update | changing a source or a subtask: DM offers that through its OpenAPI only; `UpdateSource` and `UpdateTask` of `pb.Master` change nothing, here as there (`tests/api`: `sources`, `precheck`) |
+//! | 64, 92, 93: the codes, and of 79 the update | changing a source or a subtask: DM offers that through its OpenAPI only; `UpdateSource` and `UpdateTask` of `pb.Master` change nothing, here as there, whatever state the source or the subtask is in (`tests/api`, `cases`: `case_64_…`, `cases_92_and_93_…`) |
 
 mod binding;
 mod conflicts;
