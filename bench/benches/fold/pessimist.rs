@@ -66,7 +66,9 @@ impl Waiting {
             task: self.run.task("lock", 0),
             source: self.run.source(0),
         };
-        let told = self.round();
+        // Beside the operation there is the record of the round.
+        let mut told = self.round();
+        told.retain(|(key, _)| key.starts_with(OperationKey::PREFIX));
         let [(key, value)] = &told[..] else {
             panic!("{told:?}")
         };
