@@ -1,4 +1,4 @@
-//! Events of workers, by the number of sources, all of which are bound.
+//! Events of workers, and the start of a replica, by the number of sources, all of which are bound.
 
 use std::time::Duration;
 
@@ -6,8 +6,12 @@ use bench::names::Run;
 use bench::world::source_config;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use dm_keyspace::{
-    Bound, BoundKey, JoinTime, KeepAlive, KeepAliveKey, WorkerInfo, WorkerInfoKey, WorkerName,
+    Bound, BoundKey, JoinTime, KeepAlive, KeepAliveKey, SourceId, Stage, StageRecord, SubtaskKey,
+    SubtaskStageKey, TaskName, WorkerInfo, WorkerInfoKey, WorkerName,
 };
+use dm_replica::Decision;
+use dm_store::Snapshot;
+use dm_task::SubtaskConfig;
 use scheduler_svc::Scheduler;
 
 use crate::{Etcd, puts, turn};
@@ -27,8 +31,37 @@ pub(crate) fn benches(criterion: &mut Criterion) {
             bencher.iter(|| placed.lose_worker());
         });
         placed.check();
+        // In the other one workers have come back since.
+        let snapshot = Placed::new(sources).with_subtasks();
+        check_start(&snapshot, sources);
+        // Every configuration is decoded.
+        group.throughput(Throughput::Elements(sources as u64));
+        group.sample_size(10);
+        group.bench_function(BenchmarkId::new("cold start", sources), |bencher| {
+            bencher.iter_with_large_drop(|| start(&snapshot));
+        });
+        group.sample_size(50);
     }
     group.finish();
+}
+
+/// A new replica, and what it decides on first.
+fn start(snapshot: &Snapshot) -> (Scheduler, Vec<Decision>) {
+    let mut machine = Scheduler::default();
+    dm_replica::Machine::load(&mut machine, snapshot);
+    let decisions = dm_replica::Machine::decide(&mut machine);
+    (machine, decisions)
+}
+
+/// All records are read and refer to each other, and nothing is to be done.
+fn check_start(snapshot: &Snapshot, sources: usize) {
+    let (machine, decisions) = start(snapshot);
+    assert_eq!(machine.subtasks().count(), sources);
+    assert_eq!(
+        (machine.faults().count(), machine.orphans().count()),
+        (0, 0)
+    );
+    assert_eq!(puts(&decisions).len(), 0);
 }
 
 struct Placed {
@@ -80,6 +113,20 @@ impl Placed {
         assert!(put.contains(&expected), "{put:?}");
     }
 
+    /// All that is there, and a task of which every source has a part.
+    fn with_subtasks(mut self) -> Snapshot {
+        let task = self.run.task("t", 0);
+        for number in 0..self.sources {
+            let source = self.run.source(number);
+            self.etcd.put(subtask(&source, &task));
+            let stage = StageRecord::subtask(Stage::Running, source.clone(), task.clone());
+            let task = task.clone();
+            let key = SubtaskStageKey { source, task };
+            self.etcd.put((key.encode(), stage.to_bytes()));
+        }
+        self.etcd.snapshot()
+    }
+
     fn next_worker(&mut self) -> WorkerName {
         self.turn += 1;
         self.run.worker(self.turn * 7 % self.sources)
@@ -108,4 +155,15 @@ fn sign_of_life(worker: &WorkerName, since: u64) -> (String, Vec<u8>) {
     let alive = KeepAlive::new(worker.clone(), since);
     let worker = worker.clone();
     (KeepAliveKey { worker }.encode(), alive.to_bytes())
+}
+
+/// A subtask with every key that DM writes.
+fn subtask(source: &SourceId, task: &TaskName) -> (String, Vec<u8>) {
+    let least = format!(
+        "name = \"{task}\"\nsource-id = \"{source}\"\nmode = \"all\"\n\
+         [to]\nhost = \"127.0.0.1\"\nport = 9\nuser = \"bench\"\npassword = \"\"\n"
+    );
+    let text = SubtaskConfig::from_toml(&least).unwrap().to_toml().unwrap();
+    let (source, task) = (source.clone(), task.clone());
+    (SubtaskKey { source, task }.encode(), text.into_bytes())
 }
