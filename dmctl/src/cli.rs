@@ -17,6 +17,7 @@ mod lock;
 mod member;
 mod source;
 mod task;
+mod validation;
 mod words;
 
 pub use binlog::{Binlog, BinlogAction, BinlogArgs, HandleError};
@@ -26,6 +27,10 @@ pub use lock::{LockAction, ShardDdlLock, ShowLocks, Unlock};
 pub use member::{ListMember, OfflineMember};
 pub use source::{OperateSource, PurgeRelay};
 pub use task::{CheckTask, OperateTask, QueryStatus, StartTask};
+pub use validation::{
+    MarkValidationError, ShowValidationError, StartValidation, StopValidation, UpdateValidation,
+    Validation, ValidationAction, ValidationStatus,
+};
 
 const ABOUT: &str = "DM control: tasks, sources, shard DDL locks and members of a DM cluster";
 
@@ -144,6 +149,8 @@ pub enum Command {
     /// Handles an event of the binlog that a task cannot execute
     #[command(hide = true)]
     HandleError(HandleError),
+    /// Compares what has been replicated with its source
+    Validation(Validation),
     /// Shows configurations, exports and imports them
     Config(Config),
     /// Shows the configuration of a task, master, worker or source

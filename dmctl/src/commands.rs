@@ -10,6 +10,7 @@ mod source;
 mod status;
 mod task;
 mod tls_content;
+mod validation;
 
 use std::time::Duration;
 
@@ -107,6 +108,7 @@ impl Job<'_> {
             Command::UnlockDdlLock(unlock) => lock::unlock(&mut self, &path, unlock).await,
             Command::Binlog(binlog) => binlog::run(&mut self, &path, binlog).await,
             Command::HandleError(handle) => binlog::handle_error(&mut self, &path, handle).await,
+            Command::Validation(of) => validation::run(&mut self, &path, of).await,
             Command::Config(config) => config::run(&mut self, &path, config).await,
             Command::GetConfig(get) => config::get(&mut self, &path, get).await,
             Command::GetTaskConfig(get) => config::get_task(&mut self, &path, get).await,

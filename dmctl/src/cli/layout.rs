@@ -5,7 +5,7 @@ use clap::{Arg, ArgAction, CommandFactory};
 use super::Line;
 
 /// Path of each command and what its usage line says after it. A command without a line has only others below it.
-pub(super) const USES: [(&str, &str); 37] = [
+pub(super) const USES: [(&str, &str); 45] = [
     (
         "start-task",
         "[-s source ...] [--remove-meta] <config-file>",
@@ -50,6 +50,14 @@ pub(super) const USES: [(&str, &str); 37] = [
         "handle-error",
         "<task-name | task-file> [-s source ...] [-b binlog-pos] <skip/replace/revert> [replace-sql1;replace-sql2;]",
     ),
+    ("validation start", "[--all-task] [task-name]"),
+    ("validation stop", "[--all-task] [task-name]"),
+    ("validation update", "[task-name]"),
+    ("validation status", "[--table-stage stage] <task-name>"),
+    ("validation show-error", "[--error error-state] <task-name>"),
+    ("validation ignore-error", MARK_USE),
+    ("validation resolve-error", MARK_USE),
+    ("validation clear-error", MARK_USE),
     ("config task", "[task-name]"),
     ("config source", "[source-name]"),
     ("config master", "[master-name]"),
@@ -74,6 +82,8 @@ pub(super) const USES: [(&str, &str); 37] = [
     ("operate-leader", "<operate-type>"),
     ("transfer-leader", "<role> <member-name>"),
 ];
+
+const MARK_USE: &str = "<task-name> <error-id|--all>";
 
 const GROUP_HELP: &str = "{about}\n\nUsage:\n  {usage}\n\nAvailable Commands:\n{subcommands}\n\nFlags:\n{options}\n\nUse \"dmctl [command] --help\" for more information about a command.";
 const COMMAND_HELP: &str = "{about}\n\nUsage:\n  {usage}\n\nFlags:\n{options}";

@@ -1,6 +1,6 @@
 //! The words that make a command, without its arguments.
 
-use super::{BinlogAction, Command, ConfigAction, LockAction};
+use super::{BinlogAction, Command, ConfigAction, LockAction, ValidationAction};
 
 impl Command {
     /// The name of the command and of what is chosen below it, such as `binlog skip`.
@@ -27,6 +27,10 @@ impl Command {
             Self::UnlockDdlLock(_) => "unlock-ddl-lock",
             Self::Binlog(binlog) => binlog.action.as_ref().map_or("binlog", below_binlog),
             Self::HandleError(_) => "handle-error",
+            Self::Validation(validation) => {
+                let action = validation.action.as_ref();
+                action.map_or("validation", below_validation)
+            }
             Self::Config(config) => config.action.as_ref().map_or("config", below_config),
             Self::GetConfig(_) => "get-config",
             Self::GetTaskConfig(_) => "get-task-config",
@@ -60,5 +64,18 @@ fn below_config(action: &ConfigAction) -> &'static str {
         ConfigAction::TaskTemplate(_) => "config task-template",
         ConfigAction::Export(_) => "config export",
         ConfigAction::Import(_) => "config import",
+    }
+}
+
+fn below_validation(action: &ValidationAction) -> &'static str {
+    match action {
+        ValidationAction::Start(_) => "validation start",
+        ValidationAction::Stop(_) => "validation stop",
+        ValidationAction::Update(_) => "validation update",
+        ValidationAction::Status(_) => "validation status",
+        ValidationAction::ShowError(_) => "validation show-error",
+        ValidationAction::IgnoreError(_) => "validation ignore-error",
+        ValidationAction::ResolveError(_) => "validation resolve-error",
+        ValidationAction::ClearError(_) => "validation clear-error",
     }
 }

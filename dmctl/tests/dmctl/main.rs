@@ -19,3 +19,5 @@ mod server;
 mod sources;
 #[cfg(test)]
 mod tasks;
+#[cfg(test)]
+mod validation;
