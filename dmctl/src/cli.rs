@@ -15,6 +15,7 @@ mod config;
 mod layout;
 mod lock;
 mod member;
+mod schema;
 mod source;
 mod task;
 mod validation;
@@ -25,6 +26,7 @@ pub use config::{Config, ConfigAction, ConfigDir, GetConfig, ShowConfig, ShowUpd
 pub use layout::{help, usage};
 pub use lock::{LockAction, ShardDdlLock, ShowLocks, Unlock};
 pub use member::{ListMember, OfflineMember};
+pub use schema::{BinlogSchema, OperateSchema, SchemaAction, SchemaArgs, UpdateSchema, Writing};
 pub use source::{OperateSource, PurgeRelay};
 pub use task::{CheckTask, OperateTask, QueryStatus, StartTask};
 pub use validation::{
@@ -149,6 +151,11 @@ pub enum Command {
     /// Handles an event of the binlog that a task cannot execute
     #[command(hide = true)]
     HandleError(HandleError),
+    /// Shows and replaces table structures that a task keeps of its sources
+    BinlogSchema(BinlogSchema),
+    /// Shows and replaces table structures that a task keeps of its sources
+    #[command(hide = true)]
+    OperateSchema(OperateSchema),
     /// Compares what has been replicated with its source
     Validation(Validation),
     /// Shows configurations, exports and imports them

@@ -6,6 +6,7 @@ mod config;
 mod lock;
 mod member;
 mod relay;
+mod schema;
 mod source;
 mod status;
 mod task;
@@ -108,6 +109,8 @@ impl Job<'_> {
             Command::UnlockDdlLock(unlock) => lock::unlock(&mut self, &path, unlock).await,
             Command::Binlog(binlog) => binlog::run(&mut self, &path, binlog).await,
             Command::HandleError(handle) => binlog::handle_error(&mut self, &path, handle).await,
+            Command::BinlogSchema(of) => schema::run(&mut self, &path, of).await,
+            Command::OperateSchema(of) => schema::operate(&mut self, &path, of).await,
             Command::Validation(of) => validation::run(&mut self, &path, of).await,
             Command::Config(config) => config::run(&mut self, &path, config).await,
             Command::GetConfig(get) => config::get(&mut self, &path, get).await,

@@ -5,7 +5,7 @@ use clap::{Arg, ArgAction, CommandFactory};
 use super::Line;
 
 /// Path of each command and what its usage line says after it. A command without a line has only others below it.
-pub(super) const USES: [(&str, &str); 45] = [
+pub(super) const USES: [(&str, &str); 49] = [
     (
         "start-task",
         "[-s source ...] [--remove-meta] <config-file>",
@@ -49,6 +49,16 @@ pub(super) const USES: [(&str, &str); 45] = [
     (
         "handle-error",
         "<task-name | task-file> [-s source ...] [-b binlog-pos] <skip/replace/revert> [replace-sql1;replace-sql2;]",
+    ),
+    ("binlog-schema list", "<task-name> <database> <table>"),
+    (
+        "binlog-schema update",
+        "<task-name> <database> <table> [schema-file]",
+    ),
+    ("binlog-schema delete", "<task-name> <database> <table>"),
+    (
+        "operate-schema",
+        "<operate-type> <-s source ...> <task-name | task-file> <-d database> <-t table> [schema-file] [--flush] [--sync]",
     ),
     ("validation start", "[--all-task] [task-name]"),
     ("validation stop", "[--all-task] [task-name]"),

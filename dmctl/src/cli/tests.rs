@@ -241,6 +241,7 @@ fn help_lists_commands_without_the_old_names() {
         "show-ddl-locks",
         "unlock-ddl-lock",
         "handle-error",
+        "operate-schema",
         "get-config",
         "get-task-config",
     ];

@@ -1,6 +1,6 @@
 //! The words that make a command, without its arguments.
 
-use super::{BinlogAction, Command, ConfigAction, LockAction, ValidationAction};
+use super::{BinlogAction, Command, ConfigAction, LockAction, SchemaAction, ValidationAction};
 
 impl Command {
     /// The name of the command and of what is chosen below it, such as `binlog skip`.
@@ -27,6 +27,11 @@ impl Command {
             Self::UnlockDdlLock(_) => "unlock-ddl-lock",
             Self::Binlog(binlog) => binlog.action.as_ref().map_or("binlog", below_binlog),
             Self::HandleError(_) => "handle-error",
+            Self::BinlogSchema(schema) => {
+                let action = schema.action.as_ref();
+                action.map_or("binlog-schema", below_schema)
+            }
+            Self::OperateSchema(_) => "operate-schema",
             Self::Validation(validation) => {
                 let action = validation.action.as_ref();
                 action.map_or("validation", below_validation)
@@ -77,5 +82,13 @@ fn below_validation(action: &ValidationAction) -> &'static str {
         ValidationAction::IgnoreError(_) => "validation ignore-error",
         ValidationAction::ResolveError(_) => "validation resolve-error",
         ValidationAction::ClearError(_) => "validation clear-error",
+    }
+}
+
+fn below_schema(action: &SchemaAction) -> &'static str {
+    match action {
+        SchemaAction::List(_) => "binlog-schema list",
+        SchemaAction::Update(_) => "binlog-schema update",
+        SchemaAction::Delete(_) => "binlog-schema delete",
     }
 }

@@ -14,6 +14,8 @@ mod program;
 #[cfg(test)]
 mod relay;
 #[cfg(test)]
+mod schema;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 mod sources;
