@@ -93,6 +93,8 @@ async fn the_owner_executes_and_the_source_that_is_late_skips(
     writers: &Writers,
 ) {
     env.alter(writers, 0, "channel").await.unwrap();
+    // The first to report is the owner.
+    migration::wait_lock(&env.playground, 1).await.unwrap();
     env.alter(writers, 1, "channel").await.unwrap();
     migration::wait_lock(&env.playground, 2).await.unwrap();
     let stranger = refusal(env, &["shard-ddl-lock", "unlock", ID, "-o", "mysql-03"]).await;
@@ -118,6 +120,8 @@ async fn unlock_late(env: &Environment) {
 
 async fn another_source_can_be_made_the_owner(env: &Environment, writers: &Writers) {
     env.alter(writers, 0, "coupon").await.unwrap();
+    // The first to report is the owner.
+    migration::wait_lock(&env.playground, 1).await.unwrap();
     env.alter(writers, 1, "coupon").await.unwrap();
     migration::wait_lock(&env.playground, 2).await.unwrap();
     unlock(env, &["--owner", "mysql-02"])
