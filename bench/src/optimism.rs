@@ -7,7 +7,6 @@ mod tables;
 use std::time::{Duration, Instant};
 
 use dm_keyspace::Role;
-use dm_store::Revision;
 
 use crate::bare::Bare;
 use crate::cluster::Cluster;
@@ -15,7 +14,7 @@ use crate::cpu::{Cpu, Watched};
 use crate::latency::Trips;
 use crate::leader::Leader;
 use crate::shards::Shards;
-use crate::takeover::{Way, in_line};
+use crate::takeover::{Way, up_to_date};
 use crate::times::Times;
 use crate::{Error, Result, World, memory};
 
@@ -126,7 +125,7 @@ pub async fn measure(
         if at + 1 < sizes.tables.len() || processes.is_empty() && sizes.resignations == 0 {
             continue;
         }
-        in_line(world, Revision::ZERO).await?;
+        up_to_date(world).await?;
         all.resident = memory::measure(crate::takeover::Size::default(), processes)?.resident;
         for (way, times) in [(Way::Resign, sizes.resignations), (Way::Kill, sizes.kills)] {
             if times == 0 || (way == Way::Kill && cluster.is_none()) {
@@ -261,7 +260,7 @@ impl Scene {
             if let (Way::Kill, Some(cluster)) = (way, cluster.as_deref_mut()) {
                 cluster.start_again(&leader.name)?;
             }
-            in_line(&self.world, Revision::ZERO).await?;
+            up_to_date(&self.world).await?;
         }
         Ok(Takeover {
             served,

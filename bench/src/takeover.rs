@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use dm_keyspace::{Role, SourceId};
-use dm_store::{Event, Feed, FeedItem, Revision};
+use dm_store::{Event, Feed, FeedItem, KeyRange, Revision};
 
 use crate::cluster::Cluster;
 use crate::error::within;
@@ -223,6 +223,17 @@ pub async fn in_line(world: &World, loaded: Revision) -> Result<()> {
         },
     )
     .await
+}
+
+/// The same for all that is in etcd now.
+///
+/// # Errors
+/// When that does not come about.
+pub async fn up_to_date(world: &World) -> Result<()> {
+    let nothing = KeyRange::key("/dm-");
+    let present = world.store(0).snapshot(&nothing).await;
+    let present = present.map_err(Error::etcd("ask for the revision"))?;
+    in_line(world, present.revision).await
 }
 
 async fn is_in_line(world: &World, loaded: Revision) -> Result<bool> {
