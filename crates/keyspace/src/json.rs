@@ -8,7 +8,7 @@ mod read;
 mod write;
 
 pub(crate) use field::{Field, Mismatch};
-pub(crate) use read::{fold, members, read, read_value};
+pub(crate) use read::{fold, members, read, read_value, text};
 pub(crate) use write::{Object, push_string};
 
 use std::{fmt, sync::Arc};

@@ -65,11 +65,12 @@ macro_rules! record {
             /// repeated members, a zero value for what is missing or null.
             pub fn from_bytes(value: &[u8]) -> Result<Self, $crate::ValueError> {
                 let mut record = Self::default();
-                for (name, json) in $crate::json::members($kind, value)? {
+                let text = $crate::json::text(value);
+                for (name, json) in $crate::json::members($kind, &text)? {
                     match $crate::json::fold(&name).as_str() {
-                        $( $member => $crate::json::read($kind, $member, &mut record.$field, &json)?, )+
-                        $($( $our_member => $crate::json::read($kind, $our_member, &mut record.$our, &json)?, )+)?
-                        _ => record.extra.keep(name, &json),
+                        $( $member => $crate::json::read($kind, $member, &mut record.$field, json)?, )+
+                        $($( $our_member => $crate::json::read($kind, $our_member, &mut record.$our, json)?, )+)?
+                        _ => record.extra.keep(name.into_owned(), json),
                     }
                 }
                 Ok(record)

@@ -5,6 +5,7 @@
 
 mod codes;
 mod column;
+mod counted;
 mod index;
 mod members;
 mod name;
@@ -14,6 +15,7 @@ mod tests;
 pub(crate) use codes::type_name;
 pub use codes::{code, flag};
 pub use column::{ColumnInfo, FieldType};
+pub use counted::counted_text;
 pub use index::{IndexColumn, IndexInfo};
 pub use members::JsonError;
 pub use name::Name;

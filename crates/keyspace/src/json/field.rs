@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::value::RawValue;
 
-use super::{OpaqueJson, push_string, read::inner_members};
+use super::{
+    OpaqueJson, push_string,
+    read::{Member, inner_members},
+};
 use crate::{MemberName, SourceId, TaskName, WorkerName};
 
 /// What a field would have taken instead.
@@ -211,8 +214,8 @@ impl Field for BTreeSet<String> {
     fn read(&mut self, json: &RawValue) -> Result<(), Mismatch> {
         self.clear();
         for (name, empty) in object(json)? {
-            object(&empty)?;
-            self.insert(name);
+            object(empty)?;
+            self.insert(name.into_owned());
         }
         Ok(())
     }
@@ -232,8 +235,8 @@ impl<F: Field> Field for BTreeMap<String, F> {
         }
         for (name, inner) in object(json)? {
             let mut value = F::default();
-            value.read(&inner)?;
-            self.insert(name, value);
+            value.read(inner)?;
+            self.insert(name.into_owned(), value);
         }
         Ok(())
     }
@@ -261,7 +264,7 @@ impl<F: Field> Field for Option<BTreeMap<String, F>> {
     }
 }
 
-fn object(json: &RawValue) -> Result<Vec<(String, Box<RawValue>)>, Mismatch> {
+fn object(json: &RawValue) -> Result<Vec<Member<'_>>, Mismatch> {
     if is_null(json) {
         return Ok(Vec::new());
     }

@@ -1,34 +1,38 @@
 //! The reading half: what Go's decoder lets pass, brought into a form that a strict parser takes.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{Field, Mismatch};
 use crate::{ValueError, ValueFault};
 
+/// A member: its name and its value, both in the text that they were read from, where that is possible.
+pub(crate) type Member<'a> = (Cow<'a, str>, &'a RawValue);
+
 /// The members of an object in the order in which they stand there, repeated ones included; null has none.
-pub(crate) fn members(
+pub(crate) fn members<'a>(
     record: &'static str,
-    value: &[u8],
-) -> Result<Vec<(String, Box<RawValue>)>, ValueError> {
-    let json = parse(record, value)?;
-    if json.get() == "null" {
-        return Ok(Vec::new());
+    text: &'a str,
+) -> Result<Vec<Member<'a>>, ValueError> {
+    if !text.trim_start().starts_with('{') {
+        return match parse(record, text)?.get() {
+            "null" => Ok(Vec::new()),
+            _ => Err(ValueError::new(record, ValueFault::Kind("an object"))),
+        };
     }
-    if !json.get().starts_with('{') {
-        return Err(ValueError::new(record, ValueFault::Kind("an object")));
-    }
-    let Members(members) = serde_json::from_str(json.get())
-        .map_err(|error| ValueError::new(record, ValueFault::Syntax(error.to_string())))?;
-    Ok(members)
+    serde_json::from_str::<Members<'a>>(text)
+        .map(|members| members.0)
+        .map_err(|error| syntax(record, &error))
 }
 
 /// Reads a value that is not an object into a field of the matching kind.
 pub(crate) fn read_value<F: Field>(record: &'static str, value: &[u8]) -> Result<F, ValueError> {
     let mut field = F::default();
-    match field.read(&parse(record, value)?) {
+    match field.read(parse(record, &text(value))?) {
         Ok(()) => Ok(field),
         Err(Mismatch(expected)) => Err(ValueError::new(record, ValueFault::Kind(expected))),
     }
@@ -57,23 +61,41 @@ pub(crate) fn fold(name: &str) -> String {
     name.chars().map(fold).collect()
 }
 
-fn parse(record: &'static str, value: &[u8]) -> Result<Box<RawValue>, ValueError> {
-    serde_json::from_str(&pair_surrogates(&text(value)))
-        .map_err(|error| ValueError::new(record, ValueFault::Syntax(error.to_string())))
+fn parse<'a>(record: &'static str, text: &'a str) -> Result<&'a RawValue, ValueError> {
+    serde_json::from_str(text).map_err(|error| syntax(record, &error))
 }
 
-/// The bytes as text, one U+FFFD for each byte that is not part of a character.
-fn text(value: &[u8]) -> String {
+fn syntax(record: &'static str, error: &serde_json::Error) -> ValueError {
+    ValueError::new(record, ValueFault::Syntax(error.to_string()))
+}
+
+/// The bytes as text that a strict parser takes: one U+FFFD for each byte that is not part of a character, and for each escape
+/// of half a surrogate pair. Nothing is copied where nothing is wrong.
+pub(crate) fn text(value: &[u8]) -> Cow<'_, str> {
+    match characters(value) {
+        Cow::Borrowed(text) => pair_surrogates(text),
+        Cow::Owned(text) => Cow::Owned(pair_surrogates(&text).into_owned()),
+    }
+}
+
+fn characters(value: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(value) {
+        return Cow::Borrowed(text);
+    }
     let mut text = String::with_capacity(value.len());
     for chunk in value.utf8_chunks() {
         text.push_str(chunk.valid());
         text.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
     }
-    text
+    Cow::Owned(text)
 }
 
 /// JSON text in which each `\u` escape of half a surrogate pair is replaced by the escape of U+FFFD.
-fn pair_surrogates(json: &str) -> String {
+fn pair_surrogates(json: &str) -> Cow<'_, str> {
+    // Surrogates begin with D8 to DF.
+    if !json.contains("\\ud") && !json.contains("\\uD") {
+        return Cow::Borrowed(json);
+    }
     let mut out = String::with_capacity(json.len());
     let mut rest = json;
     while let Some(at) = rest.find('\\') {
@@ -94,7 +116,7 @@ fn pair_surrogates(json: &str) -> String {
         rest = &rest[length..];
     }
     out.push_str(rest);
-    out
+    Cow::Owned(out)
 }
 
 /// The code unit of a `\uXXXX` escape at the beginning of the text.
@@ -106,23 +128,23 @@ fn unit(text: &str) -> Option<u16> {
         .flatten()
 }
 
-struct Members(Vec<(String, Box<RawValue>)>);
+struct Members<'a>(Vec<Member<'a>>);
 
-impl<'de> Deserialize<'de> for Members {
+impl<'de> Deserialize<'de> for Members<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct InOrder;
 
         impl<'de> Visitor<'de> for InOrder {
-            type Value = Members;
+            type Value = Members<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
+                while let Some((JsonName(name), json)) = map.next_entry()? {
+                    members.push((name, json));
                 }
                 Ok(Members(members))
             }
@@ -132,9 +154,13 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
+/// Borrowed unless it has escapes.
+#[derive(Deserialize)]
+struct JsonName<'a>(#[serde(borrow)] Cow<'a, str>);
+
 /// The elements of an array and the members of an inner object, for fields that look inside.
-pub(super) fn inner_members(json: &RawValue) -> Option<Vec<(String, Box<RawValue>)>> {
-    serde_json::from_str::<Members>(json.get())
+pub(super) fn inner_members(json: &RawValue) -> Option<Vec<Member<'_>>> {
+    serde_json::from_str::<Members<'_>>(json.get())
         .ok()
         .map(|inner| inner.0)
 }
@@ -154,6 +180,7 @@ mod tests {
     #[test]
     fn every_bad_byte_becomes_one_replacement_character() {
         assert_eq!(text(b"a\xe4\xbdb\xff"), "a\u{fffd}\u{fffd}b\u{fffd}");
+        assert_eq!(text(b"\xff\\ud83d"), "\u{fffd}\\ufffd");
     }
 
     #[test]
@@ -175,12 +202,12 @@ mod tests {
 
     #[test]
     fn a_value_of_the_wrong_kind_is_named_without_its_content() {
-        let error = members("source bound", b"[\"secret\"]").unwrap_err();
+        let error = members("source bound", "[\"secret\"]").unwrap_err();
         assert_eq!(
             error.to_string(),
             "bad source bound: the value must be an object"
         );
-        let error = members("source bound", b"{\"a\":secret}").unwrap_err();
+        let error = members("source bound", "{\"a\":secret}").unwrap_err();
         assert!(
             error
                 .to_string()

@@ -1,5 +1,7 @@
 //! The writing half: strings, objects and the compact form of foreign JSON.
 
+use std::borrow::Cow;
+
 use super::{Extra, Field};
 
 /// Appends a JSON string with quotes.
@@ -31,7 +33,10 @@ fn push_raw(out: &mut String, char: char) {
 }
 
 /// Valid JSON without its white space and with Go's escapes; escapes that are there already stay.
-pub(super) fn compact(json: &str) -> String {
+pub(super) fn compact(json: &str) -> Cow<'_, str> {
+    if is_compact(json.as_bytes()) {
+        return Cow::Borrowed(json);
+    }
     let mut out = String::with_capacity(json.len());
     let (mut in_string, mut escaped) = (false, false);
     for char in json.chars() {
@@ -46,7 +51,26 @@ pub(super) fn compact(json: &str) -> String {
         in_string = escaped || char != '"';
         escaped = !escaped && char == '\\';
     }
-    out
+    Cow::Owned(out)
+}
+
+/// Whether valid JSON surely has nothing to be taken out or escaped: what Go wrote. A look at each byte, since nearly all is.
+fn is_compact(json: &[u8]) -> bool {
+    let mut bytes = json.iter();
+    let mut in_string = false;
+    while let Some(byte) = bytes.next() {
+        match (in_string, byte) {
+            (false, b' ' | b'\n' | b'\r' | b'\t') => return false,
+            // U+2028 and U+2029 begin with E2, like some others.
+            (true, b'<' | b'>' | b'&' | 0xe2) => return false,
+            (true, b'\\') => {
+                bytes.next();
+            }
+            (_, b'"') => in_string = !in_string,
+            _ => {}
+        }
+    }
+    true
 }
 
 /// A JSON object while it is written, member by member.
@@ -110,6 +134,16 @@ mod tests {
             "{ \"a <\\\" b\" : [ 1.50 , 123456789012345678901234567890 ] , \"\\\\\" : \" \" }";
         let expected = r#"{"a \u003c\" b":[1.50,123456789012345678901234567890],"\\":" "}"#;
         assert_eq!(compact(json), expected);
+        assert_eq!(compact(expected), expected);
+    }
+
+    #[test]
+    fn what_go_wrote_is_not_copied() {
+        let json = r#"{"a\u003c\" b":[1.50,"\\"],"é":" "}"#;
+        assert!(matches!(compact(json), Cow::Borrowed(same) if same == json));
+        for other in ["[1, 2]", "[\"<\"]", "[\"\u{2028}\"]", "[\"\\\\\" ]"] {
+            assert!(matches!(compact(other), Cow::Owned(_)), "{other}");
+        }
     }
 
     #[test]

@@ -3,8 +3,10 @@
 //! Typed members are read out of it and put back into it; a member whose value has not changed keeps its bytes, so that
 //! writing what was read gives the same members, numbers and escapes.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -20,7 +22,7 @@ pub struct JsonError {
 }
 
 impl JsonError {
-    fn new(member: &str, problem: impl fmt::Display) -> Self {
+    pub(super) fn new(member: &str, problem: impl fmt::Display) -> Self {
         Self {
             member: member.to_owned(),
             problem: problem.to_string(),
@@ -51,15 +53,9 @@ impl Members {
 
     /// Reads one object; `null` has no members.
     pub(crate) fn parse(text: &str) -> Result<Self, JsonError> {
-        if text.trim() == "null" {
-            return Ok(Self::default());
-        }
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        let members = (&mut deserializer)
-            .deserialize_map(MembersVisitor)
-            .map_err(|e| JsonError::new(".", e))?;
-        deserializer.end().map_err(|e| JsonError::new(".", e))?;
-        Ok(members)
+        let members = in_order(text)?.into_iter();
+        let owned = members.map(|(name, value)| (name.into_owned(), value.get().to_owned()));
+        Ok(Self(owned.collect()))
     }
 
     fn position(&self, name: &str) -> Option<usize> {
@@ -97,7 +93,9 @@ impl Members {
         name: &str,
         read: impl Fn(&str) -> Result<T, JsonError>,
     ) -> Result<Vec<T>, JsonError> {
-        let items: Vec<Box<RawValue>> = self.read(name)?;
+        let text = self.text(name).unwrap_or("[]");
+        let items: Vec<&RawValue> =
+            serde_json::from_str(text).map_err(|e| JsonError::new(name, e))?;
         let one = |at: usize, text: &str| {
             let found = match text {
                 "null" => Err(JsonError::new(".", "is null")),
@@ -148,20 +146,37 @@ impl fmt::Display for Members {
     }
 }
 
-struct MembersVisitor;
+/// The members of an object in the order of their text, not copied; `null` has none.
+pub(super) fn in_order(text: &str) -> Result<Vec<(Cow<'_, str>, &RawValue)>, JsonError> {
+    if text.trim() == "null" {
+        return Ok(Vec::new());
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let members = (&mut deserializer)
+        .deserialize_map(InOrder)
+        .map_err(|e| JsonError::new(".", e))?;
+    deserializer.end().map_err(|e| JsonError::new(".", e))?;
+    Ok(members)
+}
 
-impl<'de> Visitor<'de> for MembersVisitor {
-    type Value = Members;
+/// Borrowed unless it has escapes.
+#[derive(Deserialize)]
+struct JsonName<'a>(#[serde(borrow)] Cow<'a, str>);
+
+struct InOrder;
+
+impl<'de> Visitor<'de> for InOrder {
+    type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut members = Vec::new();
-        while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
-            members.push((name, value.get().to_owned()));
+        while let Some((JsonName(name), value)) = map.next_entry()? {
+            members.push((name, value));
         }
-        Ok(Members(members))
+        Ok(members)
     }
 }
