@@ -206,7 +206,7 @@ async fn deleted(line: &mut Feed, key: &[u8]) -> Result<Instant> {
     }
 }
 
-/// Waits until two replicas at least stand in line for the shard DDLs, and every replica of every role has folded
+/// Waits until two replicas at least stand in line for each role that anybody leads, and every replica of every role has folded
 /// `loaded`. A master of DM's own does not say how far it is: then only the line is looked at.
 ///
 /// # Errors
@@ -238,12 +238,18 @@ pub async fn up_to_date(world: &World) -> Result<()> {
 
 async fn is_in_line(world: &World, loaded: Revision) -> Result<bool> {
     let store = world.store(0);
-    let Ok(leader) = Leader::find(store).await else {
-        return Ok(false);
-    };
-    let line = store.snapshot(&leader.line()).await;
-    if line.map_err(Error::etcd("look at the line"))?.entries.len() < 2 {
-        return Ok(false);
+    for role in Role::ALL {
+        let Ok(leader) = Leader::find_of(store, role).await else {
+            // Without the others there may be shard DDLs all the same.
+            if role == Role::Pessimist {
+                return Ok(false);
+            }
+            continue;
+        };
+        let line = store.snapshot(&leader.line()).await;
+        if line.map_err(Error::etcd("look at the line"))?.entries.len() < 2 {
+            return Ok(false);
+        }
     }
     for role in Role::ALL {
         for member in members(store, role).await? {
