@@ -109,9 +109,16 @@ pub struct Optimist {
     touched: BTreeMap<LockKey, Touch>,
     /// Changed since the last decision.
     dirty: BTreeSet<LockKey>,
+    /// Gone since the last decision, though there may be another one of the same id.
+    ended: BTreeSet<LockKey>,
+    /// Judgements whose operations were asked for, and may still be on their way.
+    asked: BTreeMap<LockKey, BTreeSet<Revision>>,
     applied: Revision,
     /// What the timer said last.
     now: Duration,
+    /// What each subject called for last, for comparison.
+    #[cfg(test)]
+    standing: BTreeMap<String, String>,
 }
 
 impl Optimist {
@@ -195,14 +202,50 @@ impl Optimist {
         prefixes.map(KeyRange::prefix).collect()
     }
 
-    fn decision(&self, key: &LockKey) -> Decision {
+    /// What a lock calls for. Each judgement's operations are a subject of their own: they are put without regard to others of the
+    /// lock that are on their way, and cost nothing when something else of the lock changes.
+    fn decide_on(&mut self, key: &LockKey, decisions: &mut Vec<Decision>) {
         let task = self.tasks.get(&key.task);
-        Decision {
+        decisions.push(Decision {
             subject: Subject(format!("{}/{}", key.task, key.id)),
             proposals: task
                 .map(|task| steps::steps(task, key, self.room))
                 .unwrap_or_default(),
+        });
+        for group in self.changed_groups(key) {
+            let task = self.tasks.get(&key.task);
+            let proposals = task
+                .map(|task| steps::answers(task, key, group, self.room))
+                .unwrap_or_default();
+            let asked = self.asked.entry(key.clone()).or_default();
+            let is_news = match proposals.is_empty() {
+                true => asked.remove(&group),
+                false => {
+                    asked.insert(group);
+                    true
+                }
+            };
+            if is_news {
+                decisions.push(Decision {
+                    subject: Subject(format!("{}/{}/{group}", key.task, key.id)),
+                    proposals,
+                });
+            }
         }
+        if self.asked.get(key).is_some_and(BTreeSet::is_empty) {
+            self.asked.remove(key);
+        }
+    }
+
+    fn changed_groups(&mut self, key: &LockKey) -> BTreeSet<Revision> {
+        let task = self.tasks.get_mut(&key.task);
+        let lock = task.and_then(|task| task.locks.get_mut(&key.id));
+        let is_anew = self.ended.remove(key) || lock.is_none();
+        let mut groups = lock.map(|l| l.owed.take_changed()).unwrap_or_default();
+        if is_anew {
+            groups.extend(self.asked.get(key).into_iter().flatten());
+        }
+        groups
     }
 }
 
@@ -217,7 +260,9 @@ impl Machine for Optimist {
                 id: id.clone(),
             })
         });
-        self.dirty.extend(known.collect::<Vec<_>>());
+        let known: BTreeSet<LockKey> = known.chain(self.asked.keys().cloned()).collect();
+        self.ended.extend(known.iter().cloned());
+        self.dirty.extend(known);
         self.tasks.clear();
         self.awaited.locks.clear();
         self.faults.clear();
@@ -256,10 +301,22 @@ impl Machine for Optimist {
     }
 
     fn decide(&mut self) -> Vec<Decision> {
-        std::mem::take(&mut self.dirty)
-            .iter()
-            .map(|key| self.decision(key))
-            .collect()
+        let mut decisions = Vec::new();
+        for key in std::mem::take(&mut self.dirty) {
+            self.decide_on(&key, &mut decisions);
+        }
+        #[cfg(test)]
+        for decision in &decisions {
+            let wanted = format!("{:?}", decision.proposals);
+            self.standing.insert(decision.subject.to_string(), wanted);
+        }
+        #[cfg(test)]
+        assert!(
+            self.standing_is_right(),
+            "what was asked for is not what is owed: {:?}",
+            self.standing
+        );
+        decisions
     }
 }
 
@@ -269,6 +326,28 @@ impl Optimist {
     fn work(&self) -> u64 {
         let locks = self.tasks.values().flat_map(|task| task.locks.values());
         locks.map(lock::Lock::work).sum()
+    }
+
+    /// Whether what was asked for of each judgement, and not withdrawn, is what looking at everything gives.
+    fn standing_is_right(&self) -> bool {
+        let mut owed = BTreeMap::new();
+        for (name, task) in &self.tasks {
+            for (id, lock) in &task.locks {
+                let key = LockKey {
+                    task: name.clone(),
+                    id: id.clone(),
+                };
+                for group in lock.owed.groups() {
+                    let proposals = steps::answers(task, &key, group, self.room);
+                    owed.insert(format!("{name}/{id}/{group}"), format!("{proposals:?}"));
+                }
+            }
+        }
+        let of_groups = |subject: &str| !subject.ends_with(['`', '/']);
+        let mut standing = self.standing.clone();
+        standing.retain(|subject, wanted| of_groups(subject) && wanted != "[]");
+        owed.retain(|_, wanted| wanted != "[]");
+        standing == owed
     }
 
     /// Whether all that is kept up to date is what looking at everything gives.

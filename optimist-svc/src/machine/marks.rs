@@ -149,8 +149,8 @@ impl Columns {
         }
     }
 
-    /// Takes note of which marks are in etcd as they are here, of those that have changed here or there.
-    pub(super) fn settle(&mut self, present: &Marks) {
+    /// Takes note of which marks are in etcd as they are here, of those that have changed here or there. Answers their tables.
+    pub(super) fn settle(&mut self, present: &Marks) -> BTreeSet<TableId> {
         // A column that is dropped again while its old marks are being deleted keeps the new ones.
         let again: Vec<String> = self
             .forgotten
@@ -167,12 +167,15 @@ impl Columns {
         self.forgotten
             .retain(|spelling| marks_of(present, spelling).next().is_some());
         self.work += self.changed.len() as u64;
+        let mut tables = BTreeSet::new();
         for at in std::mem::take(&mut self.changed) {
+            tables.insert(at.0.clone());
             match self.is_settled(&at, present) || self.forgotten.contains(&at.1) {
                 true => self.unsettled.remove(&at),
                 false => self.unsettled.insert(at),
             };
         }
+        tables
     }
 
     fn is_settled(&self, at: &At, present: &Marks) -> bool {

@@ -1,7 +1,6 @@
 //! Operations that are to be put, in the order in which they are.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 
 use dm_keyspace::optimism::Operation;
 use dm_store::Revision;
@@ -33,6 +32,8 @@ pub(super) struct Owing {
     by_table: BTreeMap<TableId, Owed>,
     /// Group by group, redirects before the answer.
     order: BTreeSet<(Revision, bool, TableId)>,
+    /// Groups of which something is different since the last look, those that are no more included.
+    changed: BTreeSet<Revision>,
 }
 
 impl Owing {
@@ -46,6 +47,7 @@ impl Owing {
 
     pub(super) fn insert(&mut self, table: &TableId, owed: Owed) {
         self.remove(table);
+        self.changed.insert(owed.group);
         let at = (owed.group, owed.is_answer(), table.clone());
         self.order.insert(at);
         self.by_table.insert(table.clone(), owed);
@@ -53,6 +55,7 @@ impl Owing {
 
     pub(super) fn remove(&mut self, table: &TableId) {
         if let Some(owed) = self.by_table.remove(table) {
+            self.changed.insert(owed.group);
             let at = (owed.group, owed.is_answer(), table.clone());
             self.order.remove(&at);
         }
@@ -62,9 +65,23 @@ impl Owing {
     pub(super) fn is_put(&mut self, table: &TableId) {
         let next = self.by_table.get_mut(table).and_then(|o| o.then.take());
         match (next, self.by_table.get_mut(table)) {
-            (Some(next), Some(owed)) => owed.operation = *next,
+            (Some(next), Some(owed)) => {
+                owed.operation = *next;
+                self.changed.insert(owed.group);
+            }
             _ => self.remove(table),
         }
+    }
+
+    /// What is in etcd for the table is something else now, so that what is owed to it is put in another way.
+    pub(super) fn look_at(&mut self, table: &TableId) {
+        self.changed
+            .extend(self.by_table.get(table).map(|owed| owed.group));
+    }
+
+    /// The groups that are not as they were when this was asked last.
+    pub(super) fn take_changed(&mut self) -> BTreeSet<Revision> {
+        std::mem::take(&mut self.changed)
     }
 
     /// The table is to be redirected. It takes the first operation that it finds for its answer: if it has not got that
@@ -76,13 +93,10 @@ impl Owing {
         }
     }
 
-    /// The group after `last`, in order.
-    pub(super) fn group_after(&self, last: Option<Revision>) -> Option<Revision> {
-        let after = last.map_or(Bound::Unbounded, |last| {
-            Bound::Included((last.next(), false, TableId::first()))
-        });
-        let mut rest = self.order.range((after, Bound::Unbounded));
-        rest.next().map(|(group, _, _)| *group)
+    /// All groups.
+    #[cfg(test)]
+    pub(super) fn groups(&self) -> BTreeSet<Revision> {
+        self.order.iter().map(|(group, _, _)| *group).collect()
     }
 
     /// Those of one group, redirects before the answer.

@@ -33,7 +33,11 @@ impl Optimist {
         for (key, touch) in std::mem::take(&mut self.touched) {
             let reads = self.awaited.limit.is_some();
             if let Some(task) = self.tasks.get_mut(&key.task) {
+                let was_there = task.locks.contains_key(&key.id);
                 task.settle(&key, &touch, at, reads);
+                if was_there && !task.locks.contains_key(&key.id) {
+                    self.ended.insert(key.clone());
+                }
                 if let Some(lock) = task.locks.get_mut(&key.id) {
                     lock.first_seen.get_or_insert(self.now);
                 }
@@ -94,6 +98,9 @@ impl Task {
         }
         lock.columns.forget_gone();
         self.settle_marks(&mut lock);
+        for table in &touch.tables {
+            lock.owed.look_at(table);
+        }
         // A lock outlives its infos only while its other tables have something left to do.
         let is_resolved = lock.is_resolved();
         if lock.was_resolved && !is_resolved {
@@ -120,7 +127,9 @@ impl Task {
     fn settle_marks(&self, lock: &mut Lock) {
         let none = Marks::new();
         let present = self.marks.get(&lock.id).unwrap_or(&none);
-        lock.columns.settle(present);
+        for table in lock.columns.settle(present) {
+            lock.owed.look_at(&table);
+        }
     }
 
     fn new_lock(&self, key: &LockKey) -> Option<Lock> {

@@ -7,7 +7,7 @@ use std::ops::Deref;
 use std::sync::{Arc, Weak};
 
 use dm_schema::lattice::Schema;
-use dm_schema::table_info::TableInfo;
+use dm_schema::table_info::{TableInfo, counted_text};
 
 /// A schema as it is compared, with its hash, so that unequal ones are told apart at a glance. Equal ones compare as equal
 /// and the other way round.
@@ -52,17 +52,35 @@ impl fmt::Display for Class {
 /// A shared schema.
 pub(super) type Shape = Arc<Class>;
 
+/// Texts that are remembered, of a task; the schemas of most of its tables are described by one of a few.
+const TEXTS: usize = 256;
+
 /// The one copy of each schema that a task's tables have or had not long ago.
 #[derive(Debug, Default)]
 pub(super) struct Interner {
     by_hash: BTreeMap<u64, Vec<Weak<Class>>>,
     /// So many entries are there before those are looked for that nobody has any more.
     limit: usize,
+    /// What was read already, by the part of a table's JSON that the schema is made of: reading it anew is most of the cost of an info.
+    by_text: BTreeMap<String, Weak<Class>>,
 }
 
 impl Interner {
     /// What a table's JSON says, without the AUTO_INCREMENT base, which shards do not share.
     pub(super) fn read(&mut self, json: &str) -> Result<Shape, String> {
+        let text = counted_text(json).map_err(|e| e.to_string())?;
+        if let Some(known) = self.by_text.get(&text).and_then(Weak::upgrade) {
+            return Ok(known);
+        }
+        let shape = self.read_anew(json)?;
+        if self.by_text.len() >= TEXTS {
+            self.by_text.clear();
+        }
+        self.by_text.insert(text, Arc::downgrade(&shape));
+        Ok(shape)
+    }
+
+    fn read_anew(&mut self, json: &str) -> Result<Shape, String> {
         let info = TableInfo::from_json(json).map_err(|e| e.to_string())?;
         let class = Class::new(Schema::of(&info).without_auto_increment_base());
         let known = self.by_hash.entry(class.hash).or_default();
@@ -316,8 +334,20 @@ mod tests {
             interner.read(&json(&format!(", c{number} INT"))).unwrap();
         }
         assert!(interner.by_hash.len() < 200, "{}", interner.by_hash.len());
+        assert!(interner.by_text.len() <= TEXTS);
         let again = interner.read(&json(", a INT")).unwrap();
         assert!(Arc::ptr_eq(&one, &again));
+    }
+
+    #[test]
+    fn two_descriptions_of_one_schema_are_one() {
+        let mut interner = Interner::default();
+        let json = json(", a INT");
+        let one = interner.read(&json).unwrap();
+        // An id counts for nothing, yet stands in the text of a column.
+        let other = json.replacen(r#""id":1"#, r#""id":7"#, 1);
+        assert_ne!(json, other);
+        assert!(Arc::ptr_eq(&one, &interner.read(&other).unwrap()));
     }
 
     #[test]

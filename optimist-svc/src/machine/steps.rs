@@ -44,7 +44,7 @@ impl Default for Room {
     }
 }
 
-/// All that the lock calls for now.
+/// All that the lock calls for now, apart from the operations that it owes.
 pub(super) fn steps(task: &Task, key: &LockKey, room: Room) -> Vec<Proposal> {
     if key.id.is_empty() {
         return forget_sources(task, &key.task);
@@ -56,13 +56,21 @@ pub(super) fn steps(task: &Task, key: &LockKey, room: Room) -> Vec<Proposal> {
     match task.locks.get(&key.id) {
         Some(lock) if lock.is_resolved() => vec![steps.remove(lock)],
         Some(lock) => {
-            let mut proposals = steps.answers(lock);
-            proposals.extend(steps.advance(lock));
+            let mut proposals = steps.advance(lock);
             proposals.extend(steps.forget(lock));
             proposals
         }
         None => steps.left_over(),
     }
+}
+
+/// The operations of one judgement that the lock owes.
+pub(super) fn answers(task: &Task, key: &LockKey, group: Revision, room: Room) -> Vec<Proposal> {
+    let steps = Steps { task, key, room };
+    let lock = task.locks.get(&key.id);
+    let lock = lock.filter(|_| !task.removing.contains_key(&key.id));
+    lock.map(|lock| steps.group(lock, group))
+        .unwrap_or_default()
 }
 
 /// Lists of sources that take no part in the task any more.
@@ -101,24 +109,12 @@ pub(super) struct Steps<'a> {
 type MarkChange<'a> = (&'a At, Option<Revision>, Option<DropStage>);
 
 impl Steps<'_> {
-    /// The operations that are owed, those of one judgement together.
-    fn answers(&self, lock: &Lock) -> Vec<Proposal> {
-        let mut proposals: Vec<Proposal> = Vec::new();
-        let (mut last, mut guards) = (None, 0);
-        while guards < self.room.0 * AT_A_TIME
-            && let Some(group) = lock.owed.group_after(last)
-        {
-            let of_group = self.group(lock, group);
-            guards += of_group.iter().map(|p| p.guards.len()).sum::<usize>();
-            proposals.extend(of_group);
-            last = Some(group);
-        }
-        proposals
-    }
-
     fn group(&self, lock: &Lock, group: Revision) -> Vec<Proposal> {
         let most = self.room.tables() * AT_A_TIME;
         let owed: Vec<(&TableId, &Owed)> = lock.owed.of(group).take(most + 1).collect();
+        if owed.is_empty() {
+            return Vec::new();
+        }
         let marks: Vec<(&TableId, Vec<MarkChange<'_>>)> = owed
             .iter()
             .map(|(table, _)| (*table, self.new_marks(lock, table)))

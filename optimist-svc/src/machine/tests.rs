@@ -14,6 +14,7 @@ mod history;
 #[expect(dead_code, reason = "only a part of the stage is needed here")]
 #[path = "../../tests/support/stage.rs"]
 mod stage;
+mod standing;
 mod stopped;
 #[path = "../../tests/support/world.rs"]
 mod world;

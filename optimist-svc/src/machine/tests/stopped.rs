@@ -19,7 +19,7 @@ fn subtask(source: &str) -> String {
     .encode()
 }
 
-fn lists(source: &str) -> (String, Vec<u8>) {
+pub(super) fn lists(source: &str) -> (String, Vec<u8>) {
     let tables: Tables = [(
         "db".to_owned(),
         [(
@@ -42,7 +42,7 @@ fn lists(source: &str) -> (String, Vec<u8>) {
     (key.encode(), record.to_bytes())
 }
 
-fn info(source: &str) -> (String, Vec<u8>) {
+pub(super) fn info(source: &str) -> (String, Vec<u8>) {
     let json = |columns: &str| {
         let create = format!("CREATE TABLE t (id INT PRIMARY KEY{columns})");
         let info = read_create_table(&create, &Options::default(), &Defaults::default()).unwrap();
@@ -63,7 +63,7 @@ fn info(source: &str) -> (String, Vec<u8>) {
     (info.key().encode(), info.to_bytes())
 }
 
-fn answer(source: &str, done: bool) -> (String, Vec<u8>) {
+pub(super) fn answer(source: &str, done: bool) -> (String, Vec<u8>) {
     let operation = Operation {
         id: "t1-`db`.`tbl`".to_owned(),
         task: TASK.into(),
@@ -81,20 +81,20 @@ fn answer(source: &str, done: bool) -> (String, Vec<u8>) {
 
 /// What a machine wants, kept as the loop keeps it.
 #[derive(Default)]
-struct Watched {
-    optimist: Optimist,
-    wanted: BTreeMap<Subject, Vec<Proposal>>,
-    at: i64,
+pub(super) struct Watched {
+    pub(super) optimist: Optimist,
+    pub(super) wanted: BTreeMap<Subject, Vec<Proposal>>,
+    pub(super) at: i64,
 }
 
 impl Watched {
-    fn decide(&mut self) {
+    pub(super) fn decide(&mut self) {
         for decision in self.optimist.decide() {
             self.wanted.insert(decision.subject, decision.proposals);
         }
     }
 
-    fn put(&mut self, (key, value): (String, Vec<u8>)) {
+    pub(super) fn put(&mut self, (key, value): (String, Vec<u8>)) {
         self.at += 1;
         apply(&mut self.optimist, vec![put(key, &value, self.at)]);
         self.decide();
@@ -107,7 +107,7 @@ impl Watched {
         self.decide();
     }
 
-    fn load(&mut self, records: impl IntoIterator<Item = (String, Vec<u8>)>) {
+    pub(super) fn load(&mut self, records: impl IntoIterator<Item = (String, Vec<u8>)>) {
         let entries = records.into_iter().map(|(key, value)| {
             self.at += 1;
             match put(key, &value, self.at) {
