@@ -5,5 +5,6 @@ pub mod holder;
 pub mod keys;
 pub mod meta;
 pub mod statement;
+pub mod target;
 pub mod tolerate;
 pub mod writer;

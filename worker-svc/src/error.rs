@@ -5,6 +5,7 @@ use dm_proto::pb;
 
 use crate::binlog::position::Position;
 use crate::binlog::reader::DecodeError;
+use crate::names::TableName;
 
 /// Why a unit of a subtask ended without being finished.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +18,12 @@ pub enum Error {
     Fenced {
         /// The epoch that lost.
         mine: String,
+    },
+    /// A downstream table was changed after statements were made for it; what they are made of is read again.
+    #[error("the downstream table {table} was changed while a transaction was repeated")]
+    Outdated {
+        /// The table.
+        table: TableName,
     },
     /// The worker's lease is over, so somebody else may be at work already.
     #[error("the worker's lease has ended")]
@@ -97,9 +104,10 @@ impl Error {
             Error::Store(source) => {
                 DmError::new(Code::HA_FAIL_TXN_OPERATION, &[&"etcd"]).cause(source)
             }
-            Error::Cancelled | Error::Fenced { .. } | Error::LeaseEnded => {
-                DmError::uncoded(self.to_string())
-            }
+            Error::Cancelled
+            | Error::Fenced { .. }
+            | Error::Outdated { .. }
+            | Error::LeaseEnded => DmError::uncoded(self.to_string()),
         }
     }
 
@@ -112,7 +120,7 @@ impl Error {
     pub fn is_resumable(&self) -> bool {
         match self {
             Error::Cancelled | Error::Fenced { .. } | Error::Event { .. } => false,
-            Error::LeaseEnded | Error::Store(_) => true,
+            Error::LeaseEnded | Error::Outdated { .. } | Error::Store(_) => true,
             Error::Coded(error) => !NEVER_AGAIN.contains(&error.code()),
             Error::Database { side, source, .. } => match source {
                 mysql_async::Error::Server(error) => match side {

@@ -18,6 +18,7 @@ use crate::binlog::value::Value;
 use crate::downstream::keys;
 use crate::downstream::meta::Kind;
 use crate::downstream::statement::{Shape, insert};
+use crate::downstream::target::Target;
 use crate::downstream::writer::Writer;
 use crate::error::{Error, Result, downstream, upstream};
 use crate::names::{TableName, quoted};
@@ -261,8 +262,8 @@ async fn copy_rows(
         None => return Err(DmError::uncoded(format!("{table} gave no rows")).into()),
     };
     let shape = Shape {
-        target,
-        keys: &[],
+        name: target,
+        target: &Target::default(),
         source: structure,
         safe: false,
     };

@@ -4,9 +4,17 @@ use dm_schema::{Key, Table};
 
 use crate::binlog::value::Value;
 
-/// Places of the columns that tell one row from all others, for a row with these values. The keys are the downstream table's: two shards may
-/// share values of a key that only the upstream has. Without a usable key, all columns that are written.
-pub fn identifying(keys: &[Key], source: &Table, row: &[Value]) -> Vec<usize> {
+/// How a row is found.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Found {
+    /// By the columns at these places, which tell it from all others.
+    ByKey(Vec<usize>),
+    /// By all columns that are written, at these places: several rows may agree in them.
+    ByAll(Vec<usize>),
+}
+
+/// How a row with these values is found. The keys are the downstream table's: two shards may share values of a key that only the upstream has.
+pub fn identifying(keys: &[Key], source: &Table, row: &[Value]) -> Found {
     let places = |key: &Key| -> Option<Vec<usize>> {
         let found: Option<Vec<usize>> = key.columns.iter().map(|c| source.position(c)).collect();
         found.filter(|f| !f.is_empty() && f.iter().all(|at| *at < row.len()))
@@ -19,7 +27,7 @@ pub fn identifying(keys: &[Key], source: &Table, row: &[Value]) -> Vec<usize> {
         .chain(usable())
         .find(without_null)
         .and_then(places)
-        .unwrap_or_else(|| written(source))
+        .map_or_else(|| Found::ByAll(written(source)), Found::ByKey)
 }
 
 /// Places of the columns that a statement may write: all but the computed ones.
@@ -75,10 +83,16 @@ mod tests {
         let source = table(&["a", "b", "c"]);
         let keys = [key("u", &["b"]), key("PRIMARY", &["c"])];
         let row = [Value::Int(1), Value::Int(2), Value::Int(3)];
-        assert_eq!(identifying(&keys, &source, &row), [2]);
-        assert_eq!(identifying(&keys[..1], &source, &row), [1]);
+        assert_eq!(identifying(&keys, &source, &row), Found::ByKey(vec![2]));
+        assert_eq!(
+            identifying(&keys[..1], &source, &row),
+            Found::ByKey(vec![1])
+        );
         let null = [Value::Int(1), Value::Null, Value::Int(3)];
-        assert_eq!(identifying(&keys[..1], &source, &null), [0, 1, 2]);
+        assert_eq!(
+            identifying(&keys[..1], &source, &null),
+            Found::ByAll(vec![0, 1, 2])
+        );
     }
 
     #[test]
@@ -90,7 +104,7 @@ mod tests {
                 &source,
                 &[Value::Int(1)]
             ),
-            [0]
+            Found::ByAll(vec![0])
         );
     }
 }

@@ -4,9 +4,10 @@
 
 use std::fmt::Write;
 
-use dm_schema::{Column, Key, Table};
+use dm_schema::{Column, Table};
 
-use super::keys;
+use super::keys::{self, Found};
+use super::target::Target;
 use crate::binlog::row::{Change, Row};
 use crate::binlog::value::Value;
 use crate::names::{TableName, quoted};
@@ -14,10 +15,10 @@ use crate::names::{TableName, quoted};
 /// How a change becomes SQL.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape<'a> {
-    /// The downstream table.
-    pub target: &'a TableName,
-    /// Its keys.
-    pub keys: &'a [Key],
+    /// The name of the downstream table.
+    pub name: &'a TableName,
+    /// What it looks like. Inserts that need not be repeatable ask nothing of it.
+    pub target: &'a Target,
     /// The structure that the row has upstream.
     pub source: &'a Table,
     /// The change may already have been applied: make it repeatable. Only with a key.
@@ -82,7 +83,7 @@ pub fn joined(statements: impl IntoIterator<Item = Statement>, max_bytes: usize)
 /// The statement that adds one row, or puts it in place of one with the same key.
 pub fn insert(row: &Row, shape: &Shape<'_>, replace: bool) -> Statement {
     let verb = if replace { "REPLACE" } else { "INSERT" };
-    let mut head = format!("{verb} INTO {} (", shape.target);
+    let mut head = format!("{verb} INTO {} (", shape.name);
     let mut tuple = String::from("(");
     for (nth, at) in keys::written(shape.source).into_iter().enumerate() {
         if nth > 0 {
@@ -102,7 +103,7 @@ pub fn insert(row: &Row, shape: &Shape<'_>, replace: bool) -> Statement {
 }
 
 fn update(old: &Row, new: &Row, shape: &Shape<'_>) -> Statement {
-    let mut sql = format!("UPDATE {} SET ", shape.target);
+    let mut sql = format!("UPDATE {} SET ", shape.name);
     for (nth, at) in keys::written(shape.source).into_iter().enumerate() {
         if nth > 0 {
             sql.push(',');
@@ -117,17 +118,16 @@ fn update(old: &Row, new: &Row, shape: &Shape<'_>) -> Statement {
 }
 
 fn delete(old: &Row, shape: &Shape<'_>) -> Statement {
-    let mut sql = format!("DELETE FROM {}", shape.target);
+    let mut sql = format!("DELETE FROM {}", shape.name);
     condition(old, shape, &mut sql);
     Statement::whole(sql)
 }
 
 /// One row at most: without a key there may be several that are equal.
 fn condition(old: &Row, shape: &Shape<'_>, sql: &mut String) {
-    for (nth, at) in keys::identifying(shape.keys, shape.source, old)
-        .into_iter()
-        .enumerate()
-    {
+    let found = keys::identifying(&shape.target.structure.keys, shape.source, old);
+    let (Found::ByKey(places) | Found::ByAll(places)) = &found;
+    for (nth, &at) in places.iter().enumerate() {
         sql.push_str(if nth == 0 { " WHERE " } else { " AND " });
         let column = &shape.source.columns[at];
         sql.push_str(&quoted(&column.name));
@@ -138,7 +138,54 @@ fn condition(old: &Row, shape: &Shape<'_>, sql: &mut String) {
             literal(&old[at], column, sql);
         }
     }
+    if let Found::ByAll(places) = &found {
+        closest_first(places, old, shape, sql);
+    }
     sql.push_str(" LIMIT 1");
+}
+
+/// Of several rows that compare as equal the one comes first whose texts are the same to the byte, and of those the one that has in columns which this source
+/// does not have what its own rows have there: another source's row would be lost otherwise.
+fn closest_first(places: &[usize], old: &Row, shape: &Shape<'_>, sql: &mut String) {
+    let columns = places
+        .iter()
+        .map(|&at| (&shape.source.columns[at], &old[at]));
+    let same: Vec<String> = columns
+        .filter_map(|(column, value)| same_bytes(column, value))
+        .collect();
+    let unnamed: Vec<String> = shape
+        .target
+        .unnamed_by(shape.source)
+        .map(|condition| format!("({condition})"))
+        .collect();
+    let orders = [(same, " AND "), (unnamed, "+")].map(|(all, by)| all.join(by));
+    let orders: Vec<String> = orders
+        .iter()
+        .filter(|order| !order.is_empty())
+        .map(|order| format!("({order}) DESC"))
+        .collect();
+    if !orders.is_empty() {
+        push(sql, format_args!(" ORDER BY {}", orders.join(",")));
+    }
+}
+
+/// The condition that a text is the same in every letter, whatever its collation takes for equal, and whatever character set it has downstream.
+fn same_bytes(column: &Column, value: &Value) -> Option<String> {
+    let charset = column.charset.as_deref().filter(|c| *c != "binary")?;
+    let Value::Bytes(bytes) = value else {
+        return None;
+    };
+    if UNICODE.contains(&charset) && std::str::from_utf8(bytes).is_err() {
+        return None;
+    }
+    let mut text = String::new();
+    literal(value, column, &mut text);
+    let in_bytes = |text: &str| format!("CAST(CONVERT({text} USING utf8mb4) AS BINARY)");
+    Some(format!(
+        "{}={}",
+        in_bytes(&quoted(&column.name)),
+        in_bytes(&text)
+    ))
 }
 
 /// Character sets whose text may be written as it is, in a session that speaks utf8mb4.
@@ -205,6 +252,7 @@ fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dm_schema::Key;
     use proptest::prelude::*;
 
     fn column(name: &str, charset: Option<&str>) -> Column {
@@ -219,7 +267,7 @@ mod tests {
         }
     }
 
-    fn fixture() -> (TableName, Table, Vec<Key>) {
+    fn fixture() -> (TableName, Table, Target) {
         let mut computed = column("g", None);
         computed.generated = Some(dm_schema::Generated::Virtual);
         let source = Table {
@@ -232,7 +280,9 @@ mod tests {
             unique: true,
             partial: false,
         };
-        (TableName::new("d", "t`x"), source, vec![key])
+        let mut target = Target::default();
+        target.structure.keys = vec![key];
+        (TableName::new("d", "t`x"), source, target)
     }
 
     fn row(id: i64, v: &str) -> Row {
@@ -240,10 +290,10 @@ mod tests {
     }
 
     fn sql(change: &Change, safe: bool) -> Vec<String> {
-        let (target, source, keys) = fixture();
+        let (name, source, target) = fixture();
         let shape = Shape {
+            name: &name,
             target: &target,
-            keys: &keys,
             source: &source,
             safe,
         };
@@ -273,19 +323,40 @@ mod tests {
         );
     }
 
-    #[test]
-    fn without_a_key_nulls_are_asked_for_by_is_null() {
-        let (target, source, _) = fixture();
+    fn without_key(row: Row, target: &Target) -> String {
+        let (name, source, _) = fixture();
         let shape = Shape {
-            target: &target,
-            keys: &[],
+            name: &name,
+            target,
             source: &source,
             safe: false,
         };
-        let gone = Change::Delete(vec![Value::Int(1), Value::Null, Value::Null]);
+        of_change(&Change::Delete(row), &shape).remove(0).head
+    }
+
+    #[test]
+    fn without_a_key_nulls_are_asked_for_by_is_null() {
         assert_eq!(
-            of_change(&gone, &shape)[0].head,
+            without_key(
+                vec![Value::Int(1), Value::Null, Value::Null],
+                &Target::default()
+            ),
             "DELETE FROM `d`.`t``x` WHERE `id`=1 AND `v` IS NULL LIMIT 1"
+        );
+    }
+
+    #[test]
+    fn without_a_key_the_row_comes_first_that_can_only_be_this_one() {
+        let create =
+            "CREATE TABLE x (id INT, v VARCHAR(9), g INT AS (id), c INT, d INT NOT NULL DEFAULT 7)";
+        let target = Target::described(&TableName::new("d", "x"), create).unwrap();
+        let same =
+            "CAST(CONVERT(`v` USING utf8mb4) AS BINARY)=CAST(CONVERT('a' USING utf8mb4) AS BINARY)";
+        assert_eq!(
+            without_key(row(1, "a"), &target),
+            format!(
+                "DELETE FROM `d`.`t``x` WHERE `id`=1 AND `v`='a' ORDER BY ({same}) DESC,((`c` IS NULL)+(`d` <=> '7')) DESC LIMIT 1"
+            )
         );
     }
 

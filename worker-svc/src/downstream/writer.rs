@@ -1,15 +1,21 @@
 //! One connection that applies changes in transactions, each with the record of how far it goes.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use dm_errors::{Code, DmError};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
 use super::meta::Records;
 use super::statement::{Statement, joined};
+use super::target::Target;
 use super::tolerate::is_conflict;
 use crate::error::{Error, Result, downstream, shown};
+use crate::names::TableName;
 use crate::permit::Permit;
+use crate::upstream::show_create;
 
 /// Statements are joined up to this size.
 const MAX_STATEMENT: usize = 1 << 20;
@@ -31,6 +37,7 @@ pub struct Writer {
     open: bool,
     sent: Vec<String>,
     sent_bytes: usize,
+    still: BTreeMap<TableName, Arc<Target>>,
 }
 
 impl Writer {
@@ -45,12 +52,8 @@ impl Writer {
             open: false,
             sent: Vec::new(),
             sent_bytes: 0,
+            still: BTreeMap::new(),
         }
-    }
-
-    /// Whether nothing waits for a commit.
-    pub fn is_idle(&self) -> bool {
-        !self.open && self.waiting.is_empty()
     }
 
     /// The records that go with the rows.
@@ -61,6 +64,42 @@ impl Writer {
     /// For reads between transactions.
     pub fn connection(&mut self) -> &mut Conn {
         &mut self.conn
+    }
+
+    /// A downstream table as it is, and stays until the commit: whoever changes its structure meanwhile waits for that.
+    pub async fn hold_still(&mut self, table: &TableName) -> Result<Arc<Target>> {
+        if let Some(target) = self.still.get(table) {
+            return Ok(target.clone());
+        }
+        let target = match self.look(table).await {
+            Err(error) if self.may_repeat(&error) => {
+                Box::pin(self.repeat(false)).await?;
+                self.look(table).await?
+            }
+            other => other?,
+        };
+        let target = Arc::new(target);
+        self.still.insert(table.clone(), target.clone());
+        Ok(target)
+    }
+
+    async fn look(&mut self, table: &TableName) -> Result<Target> {
+        if !self.open {
+            self.begin().await?;
+        }
+        let missing = || DmError::new(Code::SYNCER_DOWNSTREAM_TABLE_NOT_FOUND, &[table]);
+        // A table that takes part in a transaction keeps its structure for as long as that lasts.
+        let touch = format!("SELECT 1 FROM {table} LIMIT 0");
+        let touched = self.conn.query_drop(&touch).await;
+        match touched.map_err(downstream(touch)) {
+            Err(error) if matches!(error.server_code(), Some(1146 | 1049)) => {
+                return Err(missing().into());
+            }
+            other => other?,
+        }
+        let text = show_create(&mut self.conn, "TABLE", &table.to_string()).await;
+        let text = text.map_err(downstream(format!("SHOW CREATE TABLE {table}")))?;
+        Target::described(table, &text.ok_or_else(missing)?)
     }
 
     /// Adds statements to the transaction; they may be sent at once, but have no effect before the commit.
@@ -83,11 +122,12 @@ impl Writer {
         if self.open {
             let committed = self.conn.query_drop("COMMIT").await;
             match committed.map_err(downstream("commit")) {
-                Err(error) if self.may_repeat(&error) => self.repeat(true).await?,
+                Err(error) if self.may_repeat(&error) => Box::pin(self.repeat(true)).await?,
                 other => other?,
             }
         }
         self.open = false;
+        self.still.clear();
         self.sent.clear();
         self.sent_bytes = 0;
         Ok(())
@@ -108,7 +148,7 @@ impl Writer {
             self.sent.push(sql);
         }
         match result {
-            Err(error) if self.may_repeat(&error) => self.repeat(false).await,
+            Err(error) if self.may_repeat(&error) => Box::pin(self.repeat(false)).await,
             other => other,
         }
     }
@@ -167,12 +207,23 @@ impl Writer {
         }
     }
 
+    /// The statements were made for tables that looked so. Between the two transactions they may have been changed.
+    async fn still_so(&mut self) -> Result<()> {
+        for (table, target) in self.still.clone() {
+            if self.look(&table).await? != *target {
+                return Err(Error::Outdated { table });
+            }
+        }
+        Ok(())
+    }
+
     async fn once_more(&mut self, sent: &[String], and_commit: bool) -> Result<()> {
         self.conn
             .query_drop("ROLLBACK")
             .await
             .map_err(downstream("roll back"))?;
         self.open = false;
+        self.still_so().await?;
         for sql in sent {
             self.try_send(sql).await?;
         }

@@ -56,6 +56,17 @@ pub fn context(
 
 /// Runs the units that the mode asks for. An answer without error means that all is done for good.
 pub async fn units(unit: Context) -> Result<()> {
+    loop {
+        match Box::pin(once(unit.clone())).await {
+            Err(error @ Error::Outdated { .. }) => {
+                tracing::warn!(%error, "going on from what is written down")
+            }
+            done => return done,
+        }
+    }
+}
+
+async fn once(unit: Context) -> Result<()> {
     let span = |name: &'static str| {
         tracing::info_span!(
             "subtask",

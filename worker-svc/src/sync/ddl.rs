@@ -143,13 +143,13 @@ impl Engine {
         }
         // Rows before the statement are made permanent under the structure they belong to.
         self.flush().await?;
+        // Apart from the frame of the events, most of which need nothing of it.
         if self.unit.is_pessimistic() {
-            self.sharded(ours, place).await
+            Box::pin(self.sharded(ours, place)).await
         } else if self.unit.is_optimistic() {
-            // Apart from the frame of the events, most of which need nothing of it.
             Box::pin(self.optimistic(ours, place)).await
         } else {
-            self.plain(ours, place).await
+            Box::pin(self.plain(ours, place)).await
         }
     }
 
@@ -230,7 +230,7 @@ impl Engine {
                 session: place.session,
             };
             self.execute(execution).await?;
-            self.forget_keys();
+            self.forget_targets();
         }
         self.after_ddl(place.end).await
     }

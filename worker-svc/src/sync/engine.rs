@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dm_schema::Key;
 use dm_store::Feed;
 use tokio::time::Instant;
 
@@ -21,9 +20,10 @@ use crate::binlog::stream::{Located, LogReader};
 use crate::binlog::table_map::TableMap;
 use crate::downstream::meta::Kind;
 use crate::downstream::statement::{Shape, of_change};
+use crate::downstream::target::Target;
 use crate::downstream::writer::Writer;
 use crate::downstream::{connection, keys};
-use crate::error::{Error, Result, downstream, upstream};
+use crate::error::{Error, Result, upstream};
 use crate::names::TableName;
 use crate::status::{OpenGroup, Unit};
 use crate::unit::Context;
@@ -35,9 +35,6 @@ const BATCH: u64 = 1000;
 const IDLE: Duration = Duration::from_secs(1);
 /// or at the latest after this one.
 const LATEST: Duration = Duration::from_secs(5);
-
-/// Keys of a downstream table that other sources may change are believed for this time.
-const KEYS_HOLD: Duration = Duration::from_secs(1);
 
 /// Whether the stream stands between transactions.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -70,7 +67,7 @@ pub struct Engine {
     pub(super) progress: Progress,
     pub(super) structures: Structures,
     pub(super) redirects: Option<Feed>,
-    keys: HashMap<TableName, (Arc<Vec<Key>>, Instant)>,
+    targets: HashMap<TableName, Arc<Target>>,
     maps: HashMap<u64, Option<Arc<Mapped>>>,
     sequences: HashSet<TableName>,
     inside: Inside,
@@ -96,7 +93,7 @@ impl Engine {
             progress,
             structures,
             redirects: None,
-            keys: HashMap::new(),
+            targets: HashMap::new(),
             maps: HashMap::new(),
             sequences: HashSet::new(),
             inside: Inside::Nothing,
@@ -415,12 +412,18 @@ impl Engine {
                 at: at.clone(),
                 source,
             })?;
-        let keys = self.keys_of(&mapped.target).await?;
+        let safe = (safe || self.unit.config.syncer.safe_mode) && keys::has_key(structure);
+        let target = match rows.kind {
+            // Its structure matters only where rows have to be found.
+            RowsKind::Insert if self.unit.is_optimistic() && !safe => Arc::default(),
+            _ => self.target(&mapped.target).await?,
+        };
         let shape = Shape {
-            target: &mapped.target,
-            keys: &keys,
+            name: &mapped.target,
+            target: &target,
             source: structure,
-            safe: (safe || self.unit.config.syncer.safe_mode) && keys::has_key(structure),
+            // Without a key downstream nothing would be put in the place of anything.
+            safe: safe && keys::has_key(&target.structure),
         };
         self.rows += u64::try_from(changes.len()).unwrap_or_default();
         for change in &changes {
@@ -429,31 +432,22 @@ impl Engine {
         Ok(())
     }
 
-    /// The keys of a downstream table, read once and again after each DDL; in optimistic mode also now and then, since others change them.
-    async fn keys_of(&mut self, target: &TableName) -> Result<Arc<Vec<Key>>> {
-        let optimistic = self.unit.is_optimistic();
-        if let Some((keys, read)) = self.keys.get(target)
-            && (!optimistic || read.elapsed() < KEYS_HOLD)
-        {
-            return Ok(keys.clone());
+    /// A downstream table: read once and again after each DDL; in optimistic mode for each transaction, since other sources change it at any time.
+    async fn target(&mut self, name: &TableName) -> Result<Arc<Target>> {
+        if self.unit.is_optimistic() {
+            // Apart from the frame of the events, as the rest of what is rarely done.
+            return Box::pin(self.writer.hold_still(name)).await;
         }
-        let now = Instant::now();
-        let text = upstream::show_create(self.writer.connection(), "TABLE", &target.to_string())
-            .await
-            .map_err(downstream(format!("SHOW CREATE TABLE {target}")))?
-            .ok_or_else(|| {
-                dm_errors::DmError::new(
-                    dm_errors::Code::SYNCER_DOWNSTREAM_TABLE_NOT_FOUND,
-                    &[target],
-                )
-            })?;
-        let keys = Arc::new(upstream::described(target, &text)?.structure.keys);
-        self.keys.insert(target.clone(), (keys.clone(), now));
-        Ok(keys)
+        if let Some(target) = self.targets.get(name) {
+            return Ok(target.clone());
+        }
+        let target = Box::pin(self.writer.hold_still(name)).await?;
+        self.targets.insert(name.clone(), target.clone());
+        Ok(target)
     }
 
     /// The downstream's structure has changed.
-    pub(super) fn forget_keys(&mut self) {
-        self.keys.clear();
+    pub(super) fn forget_targets(&mut self) {
+        self.targets.clear();
     }
 }

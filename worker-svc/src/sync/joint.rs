@@ -166,7 +166,7 @@ impl Engine {
                 .instrument(span)
                 .await?;
         }
-        self.forget_keys();
+        self.forget_targets();
         self.structures.accept(met.table, met.end);
         self.progress.told = Some(Told::from(&answer));
         self.go_on_behind(met.behind, course).await?;

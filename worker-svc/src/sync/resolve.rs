@@ -117,7 +117,7 @@ impl Engine {
     }
 
     async fn told(&mut self, target: &TableName, operation: String) -> Result<()> {
-        self.forget_keys();
+        self.forget_targets();
         self.progress.attempt = None;
         self.group(target)?.phase = Phase::Told { operation };
         self.flush().await

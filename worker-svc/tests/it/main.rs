@@ -8,6 +8,7 @@
 mod ddl;
 mod exceptions;
 mod harness;
+mod keyless;
 mod life;
 mod load;
 mod optimistic;

@@ -80,7 +80,7 @@ fn default(column: &ColumnInfo) -> Option<String> {
     let text = value
         .as_str()
         .map_or_else(|| value.to_string(), str::to_owned);
-    if column.other::<bool>("default_is_expr").unwrap_or(false) {
+    if column.is_default_expression() {
         return Some(format!("({text})"));
     }
     if ty.code == code::BIT

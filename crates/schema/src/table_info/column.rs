@@ -79,6 +79,11 @@ impl ColumnInfo {
         members.to_string()
     }
 
+    /// Whether the default is computed at each insert instead of being a value.
+    pub fn is_default_expression(&self) -> bool {
+        self.other("default_is_expr").unwrap_or(false)
+    }
+
     /// Puts JSON text into a member that the comparison does not use.
     pub(crate) fn set_other(&mut self, member: &str, value: impl Into<Value>) {
         self.members.write_text(member, value.into().to_string());
