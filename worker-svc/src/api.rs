@@ -1,6 +1,8 @@
-//! `pb.Worker`: what a master asks of a worker. Nothing here changes anything, but for what is ordered for single statements: all else comes through etcd.
+//! `pb.Worker`: what a master asks of a worker. Nothing here changes anything, but for what is ordered for single statements and tracked structures: all else
+//! comes through etcd.
 
 mod exceptions;
+mod schemas;
 mod status;
 
 use std::time::Duration;
@@ -16,6 +18,7 @@ use crate::cast::{Cast, Now};
 use crate::downstream::connection;
 use crate::error::{Result, upstream};
 use crate::subtask::{View, checks};
+use crate::tracked::Subject;
 use crate::upstream::master_location;
 
 /// Asking the source how far its log is may take this long.
@@ -119,6 +122,26 @@ impl Api {
             .ok_or_else(|| DmError::new(Code::WORKER_SUB_TASK_NOT_FOUND, &[&task]))
     }
 
+    /// The subtask that a request about structures is for.
+    fn subject(
+        &self,
+        request: &pb::OperateWorkerSchemaRequest,
+    ) -> std::result::Result<(View, Subject), DmError> {
+        let none = || DmError::new(Code::WORKER_NO_START, &[]);
+        let (source, from) = self.cast.now().source.ok_or_else(none)?;
+        if source.as_str() != request.source {
+            return Err(DmError::new(Code::WORKER_SOURCE_NOT_MATCH, &[]));
+        }
+        let view = self.find(&request.task)?;
+        let subject = Subject {
+            task: view.task.clone(),
+            source,
+            from,
+            config: view.told().config,
+        };
+        Ok((view, subject))
+    }
+
     fn can_update(&self, text: &str) -> std::result::Result<(), DmError> {
         let new = SubtaskConfig::from_toml(text)?;
         let view = self.find(&new.name)?;
@@ -154,6 +177,18 @@ impl Api {
                 let source = source.unwrap_or_default();
                 DmError::new(Code::VALIDATOR_NOT_FOUND, &[&task, &source])
             }
+        }
+    }
+
+    fn answered(&self, outcome: Result<String>) -> pb::CommonWorkerResponse {
+        match outcome {
+            Ok(msg) => pb::CommonWorkerResponse {
+                result: true,
+                msg,
+                worker: self.name.clone(),
+                ..pb::CommonWorkerResponse::default()
+            },
+            Err(error) => self.refused(&error.to_dm()),
         }
     }
 
@@ -220,19 +255,11 @@ impl Worker for Api {
         request: Request<pb::OperateWorkerSchemaRequest>,
     ) -> Answer<pb::CommonWorkerResponse> {
         let request = request.into_inner();
-        let now = self.cast.now();
-        let serves = now
-            .source
-            .is_some_and(|(id, _)| id.as_str() == request.source);
-        let error = match self.find(&request.task) {
-            _ if !serves => DmError::new(Code::WORKER_SOURCE_NOT_MATCH, &[]),
-            Err(error) => error,
-            Ok(_) => unsupported(
-                "binlog-schema",
-                "The structures are tracked from the log; to begin anew, stop the task and start it with --remove-meta.",
-            ),
+        let operated = match self.subject(&request) {
+            Ok((view, subject)) => schemas::operate(&view, subject, request).await,
+            Err(error) => Err(error.into()),
         };
-        Ok(Response::new(self.refused(&error)))
+        Ok(Response::new(self.answered(operated)))
     }
 
     async fn operate_v1_meta(
@@ -257,16 +284,7 @@ impl Worker for Api {
         };
         let source = self.cast.now().source.map(|(id, _)| id.to_string());
         let handled = exceptions::handle(&view, &source.unwrap_or_default(), &request).await;
-        let answer = match handled {
-            Ok(msg) => pb::CommonWorkerResponse {
-                result: true,
-                msg,
-                worker: self.name.clone(),
-                ..pb::CommonWorkerResponse::default()
-            },
-            Err(error) => self.refused(&error.to_dm()),
-        };
-        Ok(Response::new(answer))
+        Ok(Response::new(self.answered(handled)))
     }
 
     async fn get_worker_cfg(

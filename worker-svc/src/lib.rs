@@ -9,7 +9,7 @@
 //! | [`sync`] | replication of the binlog |
 //! | [`shard`] | shard DDL: the tables of this source (pure), and the other sources (etcd) |
 //! | [`binlog`] | events and row images from bytes (pure), and the stream they come from |
-//! | [`exceptions`] | what a user has ordered for single statements |
+//! | [`exceptions`], [`tracked`] | what a user has ordered for single statements, and for the structures that are tracked |
 //! | [`upstream`], [`downstream`] | the two databases |
 //! | [`api`], [`cast`], [`status`], `metrics` | what is told about all that |
 //!
@@ -36,6 +36,7 @@ pub mod source;
 pub mod status;
 pub mod subtask;
 pub mod sync;
+pub mod tracked;
 pub mod unit;
 pub mod upstream;
 pub mod worker;

@@ -23,6 +23,7 @@ use crate::downstream::writer::Writer;
 use crate::error::{Error, Result, downstream, upstream};
 use crate::names::{TableName, quoted};
 use crate::status::Unit;
+use crate::sync::follow::info_of;
 use crate::sync::progress::{Loaded, Progress};
 use crate::unit::Context;
 use crate::upstream::{self, Described, Snapshot};
@@ -41,7 +42,7 @@ struct TableLoad {
     finished: bool,
     /// The structure at the first place.
     structure: Table,
-    /// The same as DM keeps it, as JSON; optimistic shard mode only.
+    /// The same as DM keeps it, as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     info: Option<String>,
 }
@@ -158,12 +159,7 @@ async fn load_table(
     let target = unit.rules.target(table);
     create(unit, writer, snapshot, table, &target, &described).await?;
     let keyed = keys::has_key(&described.structure);
-    let info = if unit.is_optimistic() {
-        let defaults = upstream::schema_defaults(&mut snapshot.conn, &table.schema).await?;
-        Some(described.table_info(table, &defaults)?.to_json())
-    } else {
-        None
-    };
+    let info = info_of(unit, &mut snapshot.conn, table, &described).await?;
     let mut load = match before.filter(|_| keyed) {
         Some(before) if before.structure != described.structure => {
             return Err(Error::Coded(
@@ -183,7 +179,7 @@ async fn load_table(
             safe_until: snapshot.at.position.clone(),
             finished: false,
             structure: described.structure.clone(),
-            info,
+            info: info.map(|info| info.to_json()),
         },
     };
     if keyed {
@@ -376,7 +372,10 @@ async fn finish(
         all.push(unit.records.put(Kind::Table, &name, &load.structure));
         all.push(unit.records.remove(Kind::Load, &name));
         if let Some(info) = &load.info {
-            all.push(unit.records.put_point(&table, &load.from, info));
+            all.push(match unit.is_optimistic() {
+                true => unit.records.put_point(&table, &load.from, info),
+                false => unit.records.put(Kind::Info, &name, info),
+            });
         }
         if unit.is_pessimistic() {
             let target = unit.rules.target(&table);

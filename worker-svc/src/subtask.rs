@@ -15,6 +15,7 @@ pub mod run;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use dm_errors::{Code, DmError};
 use dm_keyspace::{SourceId, Stage, TaskName, WorkerName};
 use dm_proto::pb;
 use dm_store::Store;
@@ -27,11 +28,14 @@ use crate::exceptions::Exceptions;
 use crate::permit::Permit;
 use crate::shard::coordinator::Coordinator;
 use crate::status::Board;
+use crate::tracked::{self, Change};
 use crate::unit::steps::Steps;
 use backoff::Backoff;
 
 /// A run that is asked to stop may take this long to finish what it is doing.
 const GRACE: Duration = Duration::from_secs(10);
+/// A change of a tracked structure may take this long; a pause or a close waits for it.
+const CHANGE_LIMIT: Duration = Duration::from_secs(20);
 /// Requests waiting for a subtask.
 const QUEUE: usize = 16;
 
@@ -103,6 +107,20 @@ impl View {
         }
     }
 
+    /// Changes a tracked structure of a paused subtask.
+    pub async fn change(&self, change: Change) -> Result<()> {
+        let (answer, wait) = oneshot::channel();
+        let request = Request::Change(Box::new(change), answer);
+        if let Some(requests) = self.requests.upgrade()
+            && requests.send(request).await.is_ok()
+            && let Ok(answer) = wait.await
+        {
+            return answer;
+        }
+        let stage = self.told().stage;
+        Err(not_paused(stage).into())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -117,6 +135,7 @@ impl View {
 enum Request {
     Pause,
     Resume(Box<Result<SubtaskConfig>>),
+    Change(Box<Change>, oneshot::Sender<Result<()>>),
     Close(oneshot::Sender<()>),
 }
 
@@ -233,6 +252,12 @@ impl Driver {
                     None
                 }
                 Some(Request::Resume(config)) => self.accept(*config),
+                Some(Request::Change(change, answer)) => {
+                    let changed = self.change(&change).await;
+                    // Nobody may wait any more.
+                    let _ = answer.send(changed);
+                    None
+                }
                 None => return,
             };
         }
@@ -310,6 +335,9 @@ impl Driver {
                 },
                 request = self.requests.recv() => match request {
                     Some(Request::Resume(_)) => {}
+                    Some(Request::Change(_, answer)) => {
+                        let _ = answer.send(Err(not_paused(pb::Stage::Running).into()));
+                    }
                     other => break other,
                 },
             }
@@ -328,6 +356,25 @@ impl Driver {
             Some(Request::Close(closed)) => Left::Closed(closed),
             _ => Left::Paused,
         }
+    }
+
+    /// Between two runs, so that there is one writer at a time.
+    async fn change(&self, change: &Change) -> Result<()> {
+        let told = self.view.told();
+        if told.stage != pb::Stage::Paused {
+            return Err(not_paused(told.stage).into());
+        }
+        let cancel = CancellationToken::new();
+        let unit = run::context(&self.view, &self.surroundings, told.config, cancel)?;
+        let work = async {
+            let mut writer = run::open(&unit).await?;
+            tracked::change(&unit, &mut writer, change).await
+        };
+        let limited = tokio::time::timeout(CHANGE_LIMIT, unit.guarded(work));
+        limited.await.unwrap_or_else(|_| {
+            let text = format!("no answer from the databases or etcd within {CHANGE_LIMIT:?}");
+            Err(DmError::uncoded(text).into())
+        })
     }
 
     fn failed(&mut self, error: &Error) {
@@ -350,6 +397,11 @@ impl Driver {
         // Nobody may wait any more.
         let _ = closed.send(());
     }
+}
+
+/// The answer to what only a paused subtask can do.
+pub fn not_paused(stage: pb::Stage) -> DmError {
+    DmError::new(Code::WORKER_NOT_PAUSED_STAGE, &[&stage.as_str_name()])
 }
 
 /// An error with its causes, for the log.

@@ -4,6 +4,7 @@ pub mod attempt;
 pub mod ddl;
 pub mod engine;
 mod exceptional;
+pub mod follow;
 pub mod joint;
 pub mod online;
 pub mod optimistic;

@@ -196,6 +196,14 @@ impl Table {
         column
     }
 
+    /// Where the definition names no character set, the schema's holds.
+    pub fn set_default_charset(&mut self, charset: &str) {
+        if self.charset.is_none() {
+            self.charset = Some(charset.to_owned());
+            self.complete_charsets();
+        }
+    }
+
     pub(crate) fn complete_charsets(&mut self) {
         self.columns = self.columns.iter().map(|c| self.completed(c)).collect();
     }

@@ -27,6 +27,8 @@ pub enum Kind {
     Progress,
     /// Structure of one source table.
     Table,
+    /// The same with all that a definition says, as DM keeps it; in optimistic shard mode it lies with the table's place in the checkpoint instead.
+    Info,
     /// State of the full load of one source table.
     Load,
 }
@@ -36,6 +38,7 @@ impl Kind {
         match self {
             Kind::Progress => "#progress",
             Kind::Table => "#table",
+            Kind::Info => "#info",
             Kind::Load => "#load",
         }
     }

@@ -77,6 +77,13 @@ impl Optimist {
         self.put(key, tables.to_bytes()).await.map(drop)
     }
 
+    /// Puts an info that nobody answers.
+    pub async fn put_info(&self, info: &Info) -> Result<()> {
+        self.put(info.key().encode(), info.to_bytes())
+            .await
+            .map(drop)
+    }
+
     /// Reports a DDL and waits, as long as it takes, for the operation that answers it. `on_conflict` hears of an answer that says to wait for
     /// the next one, and tells whether to.
     pub async fn report(

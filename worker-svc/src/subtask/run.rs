@@ -102,7 +102,7 @@ async fn once(unit: Context) -> Result<()> {
 }
 
 /// Connects to the downstream and shuts out whoever wrote there before.
-async fn open(unit: &Context) -> Result<Writer> {
+pub async fn open(unit: &Context) -> Result<Writer> {
     let mut conn = connection::writer(&unit.config.to)
         .await
         .map_err(downstream("connect"))?;

@@ -214,7 +214,7 @@ impl Engine {
                 continue;
             }
             sqls.extend(self.routed(ddl)?);
-            self.structures.follow(&ddl.action)?;
+            self.follow(ddl).await?;
         }
         self.execute_and_go_on(sqls, place).await
     }
@@ -264,11 +264,11 @@ impl Engine {
                     let group = self.progress.groups.entry(target).or_default();
                     group.join(&table)?;
                     at_once.extend(self.routed(ddl)?);
-                    self.structures.follow(&ddl.action)?;
+                    self.follow(ddl).await?;
                 }
                 Action::DropTable(table) => {
                     self.leave(&table.into())?;
-                    self.structures.follow(&ddl.action)?;
+                    self.follow(ddl).await?;
                 }
                 Action::DropDatabase(schema) => {
                     let gone: Vec<TableName> = self
@@ -280,7 +280,7 @@ impl Engine {
                     for table in gone {
                         self.leave(&table)?;
                     }
-                    self.structures.follow(&ddl.action)?;
+                    self.follow(ddl).await?;
                 }
                 Action::AlterDatabase(_) | Action::TruncateTable(_) => {
                     tracing::warn!(
@@ -295,7 +295,7 @@ impl Engine {
                 } => {
                     let (from, to) = (TableName::from(from), TableName::from(to));
                     self.check_rename(ddl, &from, &to)?;
-                    self.structures.follow(&ddl.action)?;
+                    self.follow(ddl).await?;
                     let first = Renamed::before(renamed.as_ref(), from);
                     waiting.extend(self.routed(ddl)?.map(|sql| (first.clone(), sql)));
                     renamed = Some(Renamed { first, now: to });
@@ -303,7 +303,7 @@ impl Engine {
                 Action::Alter { table, .. } => {
                     let table = Renamed::before(renamed.as_ref(), table.into());
                     if !self.is_loaded(ddl, &place.end) {
-                        self.structures.follow(&ddl.action)?;
+                        self.follow(ddl).await?;
                     }
                     waiting.extend(self.routed(ddl)?.map(|sql| (table, sql)));
                 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use dm_store::Feed;
 use tokio::time::Instant;
 
+use super::follow::info_of;
 use super::online::Copies;
 use super::progress::{Decision, Progress};
 use super::resync::next_redirect;
@@ -254,12 +255,11 @@ impl Engine {
         self.progress.prune();
         let records = self.writer.records();
         let mut all = self.structures.unsaved(records);
-        all.extend(
-            self.structures
-                .unsaved_infos(records, &self.progress.pinned()),
-        );
+        let pinned = self.progress.pinned();
+        let points = self.unit.is_optimistic().then_some(&pinned);
+        all.extend(self.structures.unsaved_infos(records, points));
         all.push(records.put(Kind::Progress, "", &self.progress));
-        all.push(records.put_global(&self.progress.pinned()));
+        all.push(records.put_global(&pinned));
         self.writer.commit(all).await?;
         let main = &self.progress.main.position;
         let first = self.progress.held.first_start().unwrap_or(main);
@@ -374,9 +374,7 @@ impl Engine {
                 .message(format!("structure of source table {table} is not known"))
         })?;
         tracing::warn!(%table, "structure not tracked: the present one is taken");
-        if self.unit.is_optimistic() {
-            let defaults = upstream::schema_defaults(&mut conn, &table.schema).await?;
-            let info = described.table_info(table, &defaults)?;
+        if let Some(info) = info_of(&self.unit, &mut conn, table, &described).await? {
             self.structures.set_info(table.clone(), info);
         }
         self.structures.set(table.clone(), described.structure);

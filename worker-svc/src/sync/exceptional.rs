@@ -73,7 +73,7 @@ impl Engine {
         for ddl in skipped(query) {
             let followed = match self.unit.is_optimistic() {
                 true => self.follow_unasked(&ddl, Course::Main).await,
-                false => self.structures.follow(&ddl.action).map_err(Into::into),
+                false => self.follow(&ddl).await,
             };
             note_misfit(followed)?;
         }

@@ -147,7 +147,7 @@ impl Engine {
         // Known if the run before has come this far, or if the statement found the table there.
         if self.structures.get(&table).is_none() {
             let info = self.info_of_new(ddl, &table, like.as_ref()).await?;
-            self.structures.follow(&ddl.action)?;
+            self.follow(ddl).await?;
             self.structures.set_info(table, info);
             self.flush().await?;
         }
@@ -167,7 +167,7 @@ impl Engine {
             Action::CreateTable { like, .. } if self.structures.get(&table).is_none() => {
                 let like = like.as_ref().map(TableName::from);
                 let info = self.info_of_new(ddl, &table, like.as_ref()).await?;
-                self.structures.follow(&ddl.action)?;
+                self.follow(ddl).await?;
                 self.structures.set_info(table, info);
                 self.flush().await?;
                 self.put_tables().await

@@ -6,11 +6,12 @@ use dm_schema::Table;
 use dm_schema::table_info::TableInfo;
 use mysql_async::Conn;
 
+use super::follow::info_of;
 use super::progress::{Loaded, Progress};
 use super::tables::Structures;
 use crate::binlog::position::{Location, Position};
 use crate::downstream::connection;
-use crate::downstream::meta::Kind;
+use crate::downstream::meta::{Kind, Records};
 use crate::downstream::writer::Writer;
 use crate::error::{Result, upstream};
 use crate::names::TableName;
@@ -35,17 +36,32 @@ pub async fn state(unit: &Context, writer: &mut Writer) -> Result<(Progress, Str
 }
 
 async fn structures(unit: &Context, writer: &mut Writer) -> Result<Structures> {
-    let saved: BTreeMap<String, Table> = unit.records.all(writer.connection(), Kind::Table).await?;
+    let optimistic = unit.is_optimistic();
+    let mut structures = recorded(&unit.records, optimistic, writer.connection()).await?;
+    complete(unit, &mut structures).await?;
+    Ok(structures)
+}
+
+/// The structures as they are written down.
+pub async fn recorded(records: &Records, optimistic: bool, conn: &mut Conn) -> Result<Structures> {
+    let saved: BTreeMap<String, Table> = records.all(conn, Kind::Table).await?;
     let named = saved
         .into_iter()
         .filter_map(|(name, table)| Some((TableName::try_from(name).ok()?, table)))
         .collect();
     let structures = Structures::saved(named);
-    if !unit.is_optimistic() {
-        return Ok(structures);
-    }
+    let written = match optimistic {
+        true => records.points(conn).await?,
+        false => {
+            let infos: BTreeMap<String, String> = records.all(conn, Kind::Info).await?;
+            let named = infos
+                .into_iter()
+                .filter_map(|(name, info)| Some((TableName::try_from(name).ok()?, info)));
+            named.collect()
+        }
+    };
     let mut infos = BTreeMap::new();
-    for (table, json) in unit.records.points(writer.connection()).await? {
+    for (table, json) in written {
         // One that somebody else has written, and we cannot read, is as good as none.
         if let Ok(info) = TableInfo::from_json(&json)
             && structures.get(&table).is_some()
@@ -54,12 +70,10 @@ async fn structures(unit: &Context, writer: &mut Writer) -> Result<Structures> {
             infos.insert(table, info);
         }
     }
-    let mut structures = structures.with_infos(infos);
-    complete(unit, &mut structures).await?;
-    Ok(structures)
+    Ok(structures.with_infos(infos))
 }
 
-/// Tables that were tracked before the task became optimistic have no info: the source is asked for it, and believed if the table has not changed since.
+/// Tables that were tracked in another mode have no info: the source is asked for it, and believed if the table has not changed since.
 async fn complete(unit: &Context, structures: &mut Structures) -> Result<()> {
     let names = structures.names().cloned();
     let missing: Vec<TableName> = names.filter(|t| structures.info(t).is_none()).collect();
@@ -71,12 +85,10 @@ async fn complete(unit: &Context, structures: &mut Structures) -> Result<()> {
         let Some(described) = upstream::describe(&mut conn, &table).await? else {
             continue;
         };
-        if structures
+        let unchanged = structures
             .get(&table)
-            .is_some_and(|t| **t == described.structure)
-        {
-            let defaults = upstream::schema_defaults(&mut conn, &table.schema).await?;
-            let info = described.table_info(&table, &defaults)?;
+            .is_some_and(|t| **t == described.structure);
+        if unchanged && let Some(info) = info_of(unit, &mut conn, &table, &described).await? {
             structures.set_info(table, info);
         }
     }
@@ -154,9 +166,7 @@ async fn begin(
         let Some(described) = upstream::describe(conn, &table).await? else {
             continue;
         };
-        if unit.is_optimistic() {
-            let defaults = upstream::schema_defaults(conn, &table.schema).await?;
-            let info = described.table_info(&table, &defaults)?;
+        if let Some(info) = info_of(unit, conn, &table, &described).await? {
             structures.set_info(table.clone(), info);
         }
         structures.set(table.clone(), described.structure);
@@ -166,7 +176,8 @@ async fn begin(
         }
     }
     let mut all = structures.unsaved(&unit.records);
-    all.extend(structures.unsaved_infos(&unit.records, &progress.main));
+    let points = unit.is_optimistic().then_some(&progress.main);
+    all.extend(structures.unsaved_infos(&unit.records, points));
     all.push(unit.records.put(Kind::Progress, "", &progress));
     all.push(unit.records.put_global(&progress.pinned()));
     writer.commit(all).await?;

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use dm_errors::{Code, DmError};
 use dm_schema::create_table::Defaults;
 use dm_schema::table_info::TableInfo;
-use dm_schema::{Action, Change, Ddl, Table};
+use dm_schema::{Action, Change, Ddl, Table, TableRef};
 
 use crate::binlog::position::Location;
 use crate::downstream::meta::{Kind, Records};
 use crate::names::TableName;
+use crate::upstream::table_info;
 
 /// All tracked structures, and which of them have changed since they were written down.
 #[derive(Clone, Debug, Default)]
@@ -59,7 +60,7 @@ impl Structures {
         self
     }
 
-    /// The info of a table; kept in optimistic shard mode only.
+    /// The info of a table. Outside of optimistic shard mode it is only shown to users, and missing where a statement could not be followed.
     pub fn info(&self, table: &TableName) -> Option<&Arc<TableInfo>> {
         self.infos.get(table)
     }
@@ -88,7 +89,7 @@ impl Structures {
             return Err(untracked(&format!(
                 "the structure of {table} before the statement is not known"
             ))
-            .workaround("Stop the task and start it with --remove-meta."));
+            .workaround("Set it by `binlog-schema update` as it was before the statement."));
         };
         let misfit = |e: &dyn std::fmt::Display| untracked(&format!("{table}: {e}"));
         let mut end = Tracked {
@@ -132,9 +133,7 @@ impl Structures {
     pub fn remove(&mut self, table: &TableName) {
         self.changed.insert(table.clone());
         self.tables.remove(table);
-        if self.infos.remove(table).is_some() {
-            self.changed_infos.insert(table.clone());
-        }
+        self.drop_info(table);
     }
 
     /// Follows one statement. A change of an unknown table is no error: its structure is asked for when it is needed.
@@ -146,14 +145,19 @@ impl Structures {
                 like,
             } => {
                 let table = TableName::from(table);
+                self.drop_info(&table);
                 let structure = match like {
                     Some(like) => {
                         let like = TableName::from(like);
-                        self.tables.get(&like).cloned().ok_or_else(|| {
+                        let structure = self.tables.get(&like).cloned().ok_or_else(|| {
                             untracked(&format!(
                                 "CREATE TABLE {table} LIKE {like}, which is not known"
                             ))
-                        })?
+                        })?;
+                        if let Some(info) = self.infos.get(&like).cloned() {
+                            self.set_info(table.clone(), info);
+                        }
+                        structure
                     }
                     None => Arc::new(structure.clone()),
                 };
@@ -188,8 +192,46 @@ impl Structures {
 
     fn rename(&mut self, from: &TableName, to: &TableName) {
         if let Some(structure) = self.tables.get(from).cloned() {
+            let info = self.infos.get(from).cloned();
             self.remove(from);
             self.set(to.clone(), structure);
+            if let Some(info) = info {
+                self.set_info(to.clone(), info);
+            }
+        }
+    }
+
+    /// Completes what [`Structures::follow`] has made of a statement by what the schema gives, and lets the info follow. One that cannot is dropped.
+    pub fn describe(&mut self, table: &TableName, ddl: &Ddl, defaults: &Defaults) {
+        let followed = match &ddl.action {
+            Action::CreateTable { .. } => {
+                if let Some(structure) = self.tables.get_mut(table) {
+                    Arc::make_mut(structure).set_default_charset(&defaults.charset);
+                }
+                let text = ddl.render(TableRef::clone);
+                table_info(table, &text, defaults).map_err(|error| error.to_dm().to_string())
+            }
+            _ => {
+                let Some(info) = self.infos.get(table) else {
+                    return;
+                };
+                let mut info = info.as_ref().clone();
+                let applied = info.apply(ddl, defaults);
+                applied.map(|()| info).map_err(|error| error.to_string())
+            }
+        };
+        match followed {
+            Ok(info) => self.set_info(table.clone(), info),
+            Err(error) => {
+                tracing::warn!(%table, error, "the definition of the table is not followed");
+                self.drop_info(table);
+            }
+        }
+    }
+
+    fn drop_info(&mut self, table: &TableName) {
+        if self.infos.remove(table).is_some() {
+            self.changed_infos.insert(table.clone());
         }
     }
 
@@ -204,15 +246,15 @@ impl Structures {
             .collect()
     }
 
-    /// SQL that writes down which infos have changed; everything up to the place is applied.
-    pub fn unsaved_infos(&self, records: &Records, at: &Location) -> Vec<String> {
-        self.changed_infos
-            .iter()
-            .map(|table| match self.infos.get(table) {
-                Some(info) => records.put_point(table, at, &info.to_json()),
-                None => records.remove_point(table),
-            })
-            .collect()
+    /// SQL that writes down which infos have changed: in optimistic shard mode where the optimist reads them, with a place up to which everything is applied.
+    pub fn unsaved_infos(&self, records: &Records, at: Option<&Location>) -> Vec<String> {
+        let sql = |table: &TableName| match (self.infos.get(table), at) {
+            (Some(info), Some(at)) => records.put_point(table, at, &info.to_json()),
+            (None, Some(_)) => records.remove_point(table),
+            (Some(info), None) => records.put(Kind::Info, &table.to_string(), &info.to_json()),
+            (None, None) => records.remove(Kind::Info, &table.to_string()),
+        };
+        self.changed_infos.iter().map(sql).collect()
     }
 
     /// Everything is written down.

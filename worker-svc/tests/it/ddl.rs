@@ -146,3 +146,23 @@ async fn a_copy_whose_making_was_not_seen_is_an_error_of_the_subtask() {
     assert_eq!(worker.errors()[0].err_code, 36046, "{:?}", worker.errors());
     worker.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_have_the_character_set_that_the_schema_gives_a_new_table() {
+    let site = Site::start().await;
+    site.down.exec("CREATE DATABASE shop").await.unwrap();
+    site.bind("w1").await;
+    site.order(&site.subtask("all", false), Stage::Running)
+        .await;
+    let worker = site.worker("w1");
+    worker.await_replication().await;
+    site.up
+        .exec(
+            "CREATE DATABASE shop CHARACTER SET latin1; CREATE TABLE shop.a (id INT PRIMARY KEY, v VARCHAR(20)); INSERT INTO shop.a VALUES (1, 'é'); \
+             ALTER TABLE shop.a ADD COLUMN w TEXT; INSERT INTO shop.a VALUES (2, 'ä', 'ö')",
+        )
+        .await
+        .unwrap();
+    site.same("shop.a").await;
+    worker.stop().await;
+}

@@ -4,7 +4,6 @@ use dm_keyspace::Stage;
 use dm_proto::pb;
 use dm_proto::pb::worker_server::Worker as _;
 use worker_svc::api::Api;
-use worker_svc::status::Unit;
 
 use crate::harness::{LIMIT, Running, Site, TASK};
 
@@ -43,13 +42,7 @@ async fn begin(sharded: bool) -> (Site, Running) {
     site.order(&site.subtask("all", sharded), Stage::Running)
         .await;
     let worker = site.worker("w1");
-    dm_testkit::wait_until(LIMIT, "replication has begun", || async {
-        let now = worker.cast.now();
-        let view = now.subtasks.first();
-        view.is_some_and(|view| view.board.read().unit == Unit::Sync)
-    })
-    .await
-    .unwrap();
+    worker.await_replication().await;
     (site, worker)
 }
 

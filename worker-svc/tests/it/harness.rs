@@ -15,6 +15,7 @@ use dm_testkit::mariadb::{self, MariaDb};
 use dm_testkit::wait_until;
 use tokio_util::sync::CancellationToken;
 use worker_svc::cast::Cast;
+use worker_svc::status::Unit;
 use worker_svc::worker::Worker;
 
 /// Nothing here takes so long on a machine that works.
@@ -310,6 +311,17 @@ impl Running {
             "{stage:?} not reached: {:?}",
             self.cast.now().subtasks.first().map(|v| v.told())
         );
+    }
+
+    /// From now on the log is followed.
+    pub(crate) async fn await_replication(&self) {
+        wait_until(LIMIT, "replication has begun", || async {
+            let now = self.cast.now();
+            let view = now.subtasks.first();
+            view.is_some_and(|view| view.board.read().unit == Unit::Sync)
+        })
+        .await
+        .unwrap();
     }
 
     pub(crate) fn errors(&self) -> Vec<pb::ProcessError> {

@@ -15,6 +15,7 @@ mod optimistic;
 mod optimistic_steps;
 mod referee;
 mod replication;
+mod schemas;
 mod shard;
 mod steps;
 mod stream;
