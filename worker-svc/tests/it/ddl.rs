@@ -8,15 +8,11 @@ use crate::harness::{LIMIT, Site};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_before_and_after_each_ddl_arrive_under_their_own_structure() {
-    let site = Site::start().await;
-    site.up
-        .exec("CREATE DATABASE shop; CREATE TABLE shop.a (id INT PRIMARY KEY, v INT); INSERT INTO shop.a VALUES (1, 1)")
-        .await
-        .unwrap();
-    site.bind("w1").await;
-    site.order(&site.subtask("all", false), Stage::Running)
-        .await;
-    let worker = site.worker("w1");
+    let site = Site::with(
+        "CREATE DATABASE shop; CREATE TABLE shop.a (id INT PRIMARY KEY, v INT); INSERT INTO shop.a VALUES (1, 1)",
+    )
+    .await;
+    let worker = site.run(&site.subtask("all", false)).await;
     site.same("shop.a").await;
     site.up
         .exec(
@@ -50,15 +46,12 @@ async fn rows_before_and_after_each_ddl_arrive_under_their_own_structure() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ddl_that_fails_downstream_pauses_with_its_error_and_goes_on_when_mended() {
-    let site = Site::start().await;
-    site.up
-        .exec("CREATE DATABASE shop; CREATE TABLE shop.a (id INT PRIMARY KEY, v INT); INSERT INTO shop.a VALUES (1, 1)")
-        .await
-        .unwrap();
-    site.bind("w1").await;
+    let site = Site::with(
+        "CREATE DATABASE shop; CREATE TABLE shop.a (id INT PRIMARY KEY, v INT); INSERT INTO shop.a VALUES (1, 1)",
+    )
+    .await;
     let config = site.subtask("all", false);
-    site.order(&config, Stage::Running).await;
-    let worker = site.worker("w1");
+    let worker = site.run(&config).await;
     site.same("shop.a").await;
     site.down
         .exec("INSERT INTO shop.a VALUES (5, 1)")
@@ -91,16 +84,13 @@ const ONLINE: &str = "USE shop; CREATE TABLE _a_ghc (id INT PRIMARY KEY, v TEXT)
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_a_tool_changes_online_is_changed_once_the_copy_takes_its_place() {
-    let site = Site::start().await;
-    site.up
-        .exec("CREATE DATABASE shop; USE shop; CREATE TABLE a (id INT PRIMARY KEY, v INT); INSERT INTO a VALUES (1, 1); CREATE TABLE b LIKE a; INSERT INTO b VALUES (1, 1)")
-        .await
-        .unwrap();
-    site.bind("w1").await;
+    let site = Site::with(
+        "CREATE DATABASE shop; USE shop; CREATE TABLE a (id INT PRIMARY KEY, v INT); INSERT INTO a VALUES (1, 1); CREATE TABLE b LIKE a; INSERT INTO b VALUES (1, 1)",
+    )
+    .await;
     let mut config = site.subtask("all", false);
     config.online_ddl = true;
-    site.order(&config, Stage::Running).await;
-    let worker = site.worker("w1");
+    let worker = site.run(&config).await;
     site.same("shop.b").await;
     let (before, after) = ONLINE.split_once("CREATE TABLE _a_del").unwrap();
     site.up.exec(before).await.unwrap();
@@ -127,16 +117,13 @@ async fn a_table_that_a_tool_changes_online_is_changed_once_the_copy_takes_its_p
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_whose_making_was_not_seen_is_an_error_of_the_subtask() {
-    let site = Site::start().await;
-    site.up
-        .exec("CREATE DATABASE shop; USE shop; CREATE TABLE a (id INT PRIMARY KEY); CREATE TABLE _a_gho LIKE a; ALTER TABLE _a_gho ADD COLUMN c INT")
-        .await
-        .unwrap();
-    site.bind("w1").await;
+    let site = Site::with(
+        "CREATE DATABASE shop; USE shop; CREATE TABLE a (id INT PRIMARY KEY); CREATE TABLE _a_gho LIKE a; ALTER TABLE _a_gho ADD COLUMN c INT",
+    )
+    .await;
     let mut config = site.subtask("all", false);
     config.online_ddl = true;
-    site.order(&config, Stage::Running).await;
-    let worker = site.worker("w1");
+    let worker = site.run(&config).await;
     site.same("shop.a").await;
     site.up
         .exec("USE shop; RENAME TABLE a TO _a_del, _a_gho TO a")
@@ -151,10 +138,7 @@ async fn a_copy_whose_making_was_not_seen_is_an_error_of_the_subtask() {
 async fn texts_have_the_character_set_that_the_schema_gives_a_new_table() {
     let site = Site::start().await;
     site.down.exec("CREATE DATABASE shop").await.unwrap();
-    site.bind("w1").await;
-    site.order(&site.subtask("all", false), Stage::Running)
-        .await;
-    let worker = site.worker("w1");
+    let worker = site.run(&site.subtask("all", false)).await;
     worker.await_replication().await;
     site.up
         .exec(

@@ -1,6 +1,5 @@
 //! Orders for single statements: `binlog skip`, `replace`, `inject`, `revert`, `list`.
 
-use dm_keyspace::Stage;
 use dm_proto::pb;
 use dm_proto::pb::worker_server::Worker as _;
 use worker_svc::api::Api;
@@ -30,18 +29,8 @@ async fn end_of_log(site: &Site) -> String {
 }
 
 async fn begin(sharded: bool) -> (Site, Running) {
-    let site = Site::start().await;
-    site.up
-        .exec(
-            "CREATE DATABASE shop; CREATE TABLE shop.t1 (id INT PRIMARY KEY, v INT); CREATE TABLE shop.t2 LIKE shop.t1; \
-             INSERT INTO shop.t1 VALUES (1, 1); INSERT INTO shop.t2 VALUES (2, 2)",
-        )
-        .await
-        .unwrap();
-    site.bind("w1").await;
-    site.order(&site.subtask("all", sharded), Stage::Running)
-        .await;
-    let worker = site.worker("w1");
+    let site = Site::with_shards().await;
+    let worker = site.run(&site.subtask("all", sharded)).await;
     worker.await_replication().await;
     (site, worker)
 }

@@ -22,6 +22,8 @@ use worker_svc::worker::Worker;
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 pub(crate) const TASK: &str = "t1";
 pub(crate) const SOURCE: &str = "s1";
+/// What two shards have together.
+pub(crate) const MERGED: &str = "SELECT * FROM shop.t1 UNION ALL SELECT * FROM shop.t2 ORDER BY 1";
 
 pub(crate) struct Site {
     pub(crate) etcd: RealEtcd,
@@ -64,6 +66,37 @@ impl Site {
             up: up.unwrap(),
             down: down.unwrap(),
             store,
+        }
+    }
+
+    /// A site whose source has had these statements.
+    pub(crate) async fn with(sql: &str) -> Self {
+        let site = Self::start().await;
+        site.up.exec(sql).await.unwrap();
+        site
+    }
+
+    /// Two shards of `merged.t` with a row each.
+    pub(crate) async fn with_shards() -> Self {
+        Self::with(
+            "CREATE DATABASE shop; CREATE TABLE shop.t1 (id INT PRIMARY KEY, v INT); CREATE TABLE shop.t2 (id INT PRIMARY KEY, v INT); \
+             INSERT INTO shop.t1 VALUES (1, 1); INSERT INTO shop.t2 VALUES (2, 2)",
+        )
+        .await
+    }
+
+    /// A worker that serves the source with this subtask.
+    pub(crate) async fn run(&self, config: &SubtaskConfig) -> Running {
+        self.bind("w1").await;
+        self.order(config, Stage::Running).await;
+        self.worker("w1")
+    }
+
+    /// All shards, in the mode in which they wait for each other only when they disagree.
+    pub(crate) fn optimistic(&self) -> SubtaskConfig {
+        SubtaskConfig {
+            shard_mode: "optimistic".to_owned(),
+            ..self.subtask("all", true)
         }
     }
 

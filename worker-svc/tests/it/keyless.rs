@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dm_keyspace::Stage;
-use dm_task::{DbConfig, SubtaskConfig};
+use dm_task::DbConfig;
 use dm_testkit::wait_until;
 use worker_svc::downstream::connection;
 use worker_svc::downstream::meta::Records;
@@ -26,13 +25,8 @@ async fn begin(columns: &str, theirs: &str, ours: &str) -> (Site, Running) {
         "CREATE DATABASE shop; CREATE TABLE shop.t1 ({columns}); INSERT INTO shop.t1 VALUES ({ours})"
     );
     site.up.exec(&up).await.unwrap();
-    let config = SubtaskConfig {
-        shard_mode: "optimistic".to_owned(),
-        ..site.subtask("all", true)
-    };
-    site.bind("w1").await;
-    site.order(&config, Stage::Running).await;
-    let worker = site.worker("w1");
+    let config = site.optimistic();
+    let worker = site.run(&config).await;
     (site, worker)
 }
 

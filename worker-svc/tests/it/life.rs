@@ -8,11 +8,10 @@ use mysql_async::prelude::Queryable;
 use crate::harness::{LIMIT, SOURCE, Site, TASK};
 
 async fn begin() -> Site {
-    let site = Site::start().await;
-    site.up
-        .exec("CREATE DATABASE shop; CREATE TABLE shop.a (id INT PRIMARY KEY); INSERT INTO shop.a VALUES (1)")
-        .await
-        .unwrap();
+    let site = Site::with(
+        "CREATE DATABASE shop; CREATE TABLE shop.a (id INT PRIMARY KEY); INSERT INTO shop.a VALUES (1)",
+    )
+    .await;
     site.order(&site.subtask("all", false), Stage::Running)
         .await;
     site

@@ -1,6 +1,5 @@
 //! The full load, also when it is interrupted.
 
-use dm_keyspace::Stage;
 use dm_proto::pb;
 use dm_testkit::wait_until;
 use mysql_async::prelude::Queryable;
@@ -9,14 +8,11 @@ use crate::harness::{LIMIT, Site};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_that_was_interrupted_leaves_no_trace_of_the_first_attempt() {
-    let site = Site::start().await;
-    site.up
-        .exec(
-            "CREATE DATABASE shop; USE shop; CREATE TABLE shop.big (id INT PRIMARY KEY, v VARCHAR(100)); INSERT INTO shop.big SELECT seq, REPEAT('x', 100) FROM seq_1_to_60000; \
-             CREATE TABLE shop.a_keyless (v INT); INSERT INTO shop.a_keyless SELECT seq % 7 FROM seq_1_to_500",
-        )
-        .await
-        .unwrap();
+    let site = Site::with(
+        "CREATE DATABASE shop; USE shop; CREATE TABLE shop.big (id INT PRIMARY KEY, v VARCHAR(100)); INSERT INTO shop.big SELECT seq, REPEAT('x', 100) FROM seq_1_to_60000; \
+         CREATE TABLE shop.a_keyless (v INT); INSERT INTO shop.a_keyless SELECT seq % 7 FROM seq_1_to_500",
+    )
+    .await;
     // Somebody else is about to write a row in the middle: the load comes as far as that.
     site.down
         .exec("CREATE DATABASE shop; CREATE TABLE shop.big (id INT PRIMARY KEY, v VARCHAR(100))")
@@ -27,10 +23,7 @@ async fn a_load_that_was_interrupted_leaves_no_trace_of_the_first_attempt() {
         .query_drop("BEGIN; INSERT INTO shop.big VALUES (30000, 'in the way')")
         .await
         .unwrap();
-    site.bind("w1").await;
-    site.order(&site.subtask("all", false), Stage::Running)
-        .await;
-    let worker = site.worker("w1");
+    let worker = site.run(&site.subtask("all", false)).await;
     wait_until(LIMIT, "some rows are loaded", || async {
         let count = site
             .down
@@ -55,15 +48,11 @@ async fn a_load_that_was_interrupted_leaves_no_trace_of_the_first_attempt() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_task_finishes_and_stays_finished() {
-    let site = Site::start().await;
-    site.up
-        .exec("CREATE DATABASE shop; CREATE TABLE shop.a (id INT PRIMARY KEY); INSERT INTO shop.a VALUES (1), (2)")
-        .await
-        .unwrap();
-    site.bind("w1").await;
-    site.order(&site.subtask("full", false), Stage::Running)
-        .await;
-    let worker = site.worker("w1");
+    let site = Site::with(
+        "CREATE DATABASE shop; CREATE TABLE shop.a (id INT PRIMARY KEY); INSERT INTO shop.a VALUES (1), (2)",
+    )
+    .await;
+    let worker = site.run(&site.subtask("full", false)).await;
     worker.await_stage(pb::Stage::Finished).await;
     site.same("shop.a").await;
     worker.stop().await;

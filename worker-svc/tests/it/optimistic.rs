@@ -11,30 +11,12 @@ use dm_testkit::wait_until;
 use worker_svc::binlog::position::Position;
 use worker_svc::exceptions::Exception;
 
-use crate::harness::{LIMIT, Running, Site};
+use crate::harness::{LIMIT, MERGED, Running, Site};
 use crate::referee::info_key;
 
-const MERGED: &str = "SELECT * FROM shop.t1 UNION ALL SELECT * FROM shop.t2 ORDER BY 1, 2";
-
-fn config(site: &Site) -> SubtaskConfig {
-    SubtaskConfig {
-        shard_mode: "optimistic".to_owned(),
-        ..site.subtask("all", true)
-    }
-}
-
 async fn begin() -> (Site, Running) {
-    let site = Site::start().await;
-    site.up
-        .exec(
-            "CREATE DATABASE shop; CREATE TABLE shop.t1 (id INT PRIMARY KEY, v INT); CREATE TABLE shop.t2 (id INT PRIMARY KEY, v INT); \
-             INSERT INTO shop.t1 VALUES (1, 1); INSERT INTO shop.t2 VALUES (2, 2)",
-        )
-        .await
-        .unwrap();
-    site.bind("w1").await;
-    site.order(&config(&site), Stage::Running).await;
-    let worker = site.worker("w1");
+    let site = Site::with_shards().await;
+    let worker = site.run(&site.optimistic()).await;
     site.same_as(MERGED, "merged.t").await;
     (site, worker)
 }
@@ -270,9 +252,9 @@ async fn a_conflict_is_shown_until_somebody_decides_and_a_pause_ends_the_wait() 
     })
     .await
     .unwrap();
-    site.order(&config(&site), Stage::Paused).await;
+    site.order(&site.optimistic(), Stage::Paused).await;
     worker.await_stage(pb::Stage::Paused).await;
-    site.order(&config(&site), Stage::Running).await;
+    site.order(&site.optimistic(), Stage::Running).await;
     let info = site.reported("t1", 2).await;
     site.tell(&info, ConflictStage::Detected, Some(Vec::new()))
         .await;
@@ -297,7 +279,7 @@ async fn an_error_and_in_strict_mode_every_conflict_pause_the_task() {
     let (site, worker) = begin().await;
     let strict = SubtaskConfig {
         strict_optimistic_shard_mode: true,
-        ..config(&site)
+        ..site.optimistic()
     };
     site.up
         .exec("ALTER TABLE shop.t1 RENAME COLUMN v TO w")
@@ -323,7 +305,7 @@ async fn an_error_and_in_strict_mode_every_conflict_pause_the_task() {
         worker.await_stage(pb::Stage::Paused).await;
         assert_eq!(worker.errors()[0].err_code, 36062);
     }
-    site.order(&config(&site), Stage::Running).await;
+    site.order(&site.optimistic(), Stage::Running).await;
     let info = site.reported("t1", 4).await;
     site.accept(&info).await;
     site.up
@@ -390,9 +372,9 @@ async fn what_a_tool_changes_with_a_copy_is_there_when_a_table_is_read_again() {
     let (site, worker) = begin().await;
     let online = SubtaskConfig {
         online_ddl: true,
-        ..config(&site)
+        ..site.optimistic()
     };
-    site.order(&config(&site), Stage::Paused).await;
+    site.order(&site.optimistic(), Stage::Paused).await;
     worker.await_stage(pb::Stage::Paused).await;
     site.order(&online, Stage::Running).await;
     site.up
@@ -441,7 +423,7 @@ async fn a_statement_that_is_skipped_by_order_is_followed_all_the_same() {
         let (at, is_statement) = failed.clone().unwrap();
         assert!(is_statement);
         view.exceptions.set(at, Exception::Skip);
-        site.order(&config(&site), Stage::Running).await;
+        site.order(&site.optimistic(), Stage::Running).await;
         failed
     };
     site.up

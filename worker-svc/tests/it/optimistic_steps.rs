@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 
 use dm_keyspace::optimism::{ConflictStage, Info};
 use dm_store::Revision;
-use dm_task::SubtaskConfig;
 use dm_testkit::{wait_for, wait_until};
 use worker_svc::unit::steps::Step;
 
-use crate::harness::{LIMIT, Site};
+use crate::harness::{LIMIT, MERGED, Site};
 use crate::referee::info_key;
 use crate::steps::Run;
 
-const MERGED: &str = "SELECT * FROM shop.t1 UNION ALL SELECT * FROM shop.t2 ORDER BY 1";
 /// More row events than are applied again before the first of them are written down.
 const HELD: usize = 510;
 
@@ -79,18 +77,12 @@ async fn optimist(site: &Site) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_at_any_step_of_a_table_that_waits_and_is_read_again_changes_nothing() {
-    let site = Site::start().await;
-    site.up
-        .exec(
-            "CREATE DATABASE shop; CREATE TABLE shop.t1 (id INT PRIMARY KEY, c0 INT); CREATE TABLE shop.t2 (id INT PRIMARY KEY, c0 INT); \
-             INSERT INTO shop.t1 VALUES (1, 0); INSERT INTO shop.t2 VALUES (2, 0)",
-        )
-        .await
-        .unwrap();
-    let config = SubtaskConfig {
-        shard_mode: "optimistic".to_owned(),
-        ..site.subtask("all", true)
-    };
+    let site = Site::with(
+        "CREATE DATABASE shop; CREATE TABLE shop.t1 (id INT PRIMARY KEY, c0 INT); CREATE TABLE shop.t2 (id INT PRIMARY KEY, c0 INT); \
+         INSERT INTO shop.t1 VALUES (1, 0); INSERT INTO shop.t2 VALUES (2, 0)",
+    )
+    .await;
+    let config = site.optimistic();
     let mut run = Run::of(&site, config, "w1", None).await;
     site.same_as(MERGED, "merged.t").await;
     for (n, (step, passes)) in CASES.into_iter().enumerate() {

@@ -54,10 +54,7 @@ async fn every_kind_of_value_arrives_by_load_and_by_replication() {
         insert(2)
     );
     site.up.exec(&setup).await.unwrap();
-    site.bind("w1").await;
-    site.order(&site.subtask("all", false), Stage::Running)
-        .await;
-    let worker = site.worker("w1");
+    let worker = site.run(&site.subtask("all", false)).await;
     same_values(&site).await;
     site.up
         .exec(&format!(
@@ -74,11 +71,10 @@ async fn every_kind_of_value_arrives_by_load_and_by_replication() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn crashes_at_any_point_neither_lose_nor_repeat_a_row() {
-    let site = Site::start().await;
-    site.up
-        .exec("CREATE DATABASE shop; CREATE TABLE shop.keyed (id INT PRIMARY KEY, v INT); CREATE TABLE shop.keyless (a INT, b VARCHAR(10))")
-        .await
-        .unwrap();
+    let site = Site::with(
+        "CREATE DATABASE shop; CREATE TABLE shop.keyed (id INT PRIMARY KEY, v INT); CREATE TABLE shop.keyless (a INT, b VARCHAR(10))",
+    )
+    .await;
     site.bind("w1").await;
     site.order(&site.subtask("all", false), Stage::Running)
         .await;
@@ -118,11 +114,10 @@ async fn crashes_at_any_point_neither_lose_nor_repeat_a_row() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_incremental_task_begins_where_it_is_told() {
-    let site = Site::start().await;
-    site.up
-        .exec("CREATE DATABASE shop; CREATE TABLE shop.a (id INT PRIMARY KEY); INSERT INTO shop.a VALUES (1)")
-        .await
-        .unwrap();
+    let site = Site::with(
+        "CREATE DATABASE shop; CREATE TABLE shop.a (id INT PRIMARY KEY); INSERT INTO shop.a VALUES (1)",
+    )
+    .await;
     let place = site.up.query("SHOW MASTER STATUS").await.unwrap();
     site.down
         .exec("CREATE DATABASE shop; CREATE TABLE shop.a (id INT PRIMARY KEY); INSERT INTO shop.a VALUES (1)")
@@ -135,9 +130,7 @@ async fn an_incremental_task_begins_where_it_is_told() {
         binlog_pos: place[0][1].as_deref().unwrap().parse().unwrap(),
         binlog_gtid: String::new(),
     });
-    site.bind("w1").await;
-    site.order(&config, Stage::Running).await;
-    let worker = site.worker("w1");
+    let worker = site.run(&config).await;
     site.up.exec("INSERT INTO shop.a VALUES (3)").await.unwrap();
     site.same("shop.a").await;
     worker.stop().await;

@@ -12,9 +12,7 @@ use worker_svc::downstream::connection;
 use worker_svc::names::TableName;
 use worker_svc::upstream::{describe, schema_defaults};
 
-use crate::harness::{Running, SOURCE, Site, TASK, login};
-
-const MERGED: &str = "SELECT * FROM shop.t1 UNION ALL SELECT * FROM shop.t2 ORDER BY 1";
+use crate::harness::{MERGED, Running, SOURCE, Site, TASK, login};
 
 fn request(op: pb::SchemaOp, database: &str, table: &str) -> pb::OperateWorkerSchemaRequest {
     pb::OperateWorkerSchemaRequest {
@@ -73,18 +71,13 @@ async fn is_as_in_source(site: &Site, worker: &Running, table: &str) {
 }
 
 async fn begin(config: impl FnOnce(&Site) -> SubtaskConfig) -> (Site, Running, SubtaskConfig) {
-    let site = Site::start().await;
-    site.up
-        .exec(
-            "CREATE DATABASE shop; CREATE TABLE shop.t1 (id INT PRIMARY KEY, v VARCHAR(20) NOT NULL DEFAULT 'x'); CREATE TABLE shop.t2 LIKE shop.t1; \
-             INSERT INTO shop.t1 VALUES (1, 'a'); INSERT INTO shop.t2 VALUES (2, 'b')",
-        )
-        .await
-        .unwrap();
-    site.bind("w1").await;
+    let site = Site::with(
+        "CREATE DATABASE shop; CREATE TABLE shop.t1 (id INT PRIMARY KEY, v VARCHAR(20) NOT NULL DEFAULT 'x'); CREATE TABLE shop.t2 LIKE shop.t1; \
+         INSERT INTO shop.t1 VALUES (1, 'a'); INSERT INTO shop.t2 VALUES (2, 'b')",
+    )
+    .await;
     let config = config(&site);
-    site.order(&config, Stage::Running).await;
-    let worker = site.worker("w1");
+    let worker = site.run(&config).await;
     (site, worker, config)
 }
 
@@ -234,11 +227,7 @@ async fn definitions_follow_the_log_and_can_be_forgotten_and_listed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_optimistic_mode_the_optimist_hears_of_it_and_nobody_waits_for_an_answer() {
-    let optimistic = |site: &Site| SubtaskConfig {
-        shard_mode: "optimistic".to_owned(),
-        ..site.subtask("all", true)
-    };
-    let (site, worker, config) = begin(optimistic).await;
+    let (site, worker, config) = begin(Site::optimistic).await;
     site.same_as(MERGED, "merged.t").await;
     pause(&site, &worker, &config).await;
     let set = pb::OperateWorkerSchemaRequest {

@@ -3,22 +3,11 @@
 use dm_keyspace::Stage;
 use dm_proto::pb;
 
-use crate::harness::{Running, Site};
-
-const MERGED: &str = "SELECT * FROM shop.t1 UNION ALL SELECT * FROM shop.t2 ORDER BY 1, 2";
+use crate::harness::{MERGED, Running, Site};
 
 async fn begin() -> (Site, Running) {
-    let site = Site::start().await;
-    site.up
-        .exec(
-            "CREATE DATABASE shop; CREATE TABLE shop.t1 (id INT PRIMARY KEY, v INT); CREATE TABLE shop.t2 (id INT PRIMARY KEY, v INT); \
-             INSERT INTO shop.t1 VALUES (1, 1); INSERT INTO shop.t2 VALUES (2, 2)",
-        )
-        .await
-        .unwrap();
-    site.bind("w1").await;
-    site.order(&site.subtask("all", true), Stage::Running).await;
-    let worker = site.worker("w1");
+    let site = Site::with_shards().await;
+    let worker = site.run(&site.subtask("all", true)).await;
     site.same_as(MERGED, "merged.t").await;
     (site, worker)
 }

@@ -13,9 +13,8 @@ use worker_svc::shard::coordinator::Coordinator;
 use worker_svc::subtask::{Subtask, Surroundings};
 use worker_svc::unit::steps::{Step, Steps, Watcher};
 
-use crate::harness::{LIMIT, SOURCE, Site, TASK, login};
+use crate::harness::{LIMIT, MERGED, SOURCE, Site, TASK, login};
 
-const MERGED: &str = "SELECT * FROM shop.t1 UNION ALL SELECT * FROM shop.t2 ORDER BY 1";
 /// More row events than are applied again before the first of them are written down.
 const HELD: usize = 510;
 
@@ -167,14 +166,11 @@ async fn executed(site: &Site, parts: [&str; 2]) -> usize {
 }
 
 async fn begin() -> (Site, Run) {
-    let site = Site::start().await;
-    site.up
-        .exec(
-            "CREATE DATABASE shop; CREATE TABLE shop.t1 (id INT PRIMARY KEY, v INT); CREATE TABLE shop.t2 (id INT PRIMARY KEY, v INT); \
-             INSERT INTO shop.t1 VALUES (1, 0); INSERT INTO shop.t2 VALUES (2, 0)",
-        )
-        .await
-        .unwrap();
+    let site = Site::with(
+        "CREATE DATABASE shop; CREATE TABLE shop.t1 (id INT PRIMARY KEY, v INT); CREATE TABLE shop.t2 (id INT PRIMARY KEY, v INT); \
+         INSERT INTO shop.t1 VALUES (1, 0); INSERT INTO shop.t2 VALUES (2, 0)",
+    )
+    .await;
     let run = Run::start(&site, "w1", None).await;
     site.same_as(MERGED, "merged.t").await;
     (site, run)
@@ -272,11 +268,10 @@ const PLAIN: [&str; 6] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_at_any_step_of_a_ddl_without_shards_changes_nothing() {
-    let site = Site::start().await;
-    site.up
-        .exec("CREATE DATABASE shop; CREATE TABLE shop.a (id INT PRIMARY KEY, v INT); INSERT INTO shop.a VALUES (1, 1)")
-        .await
-        .unwrap();
+    let site = Site::with(
+        "CREATE DATABASE shop; CREATE TABLE shop.a (id INT PRIMARY KEY, v INT); INSERT INTO shop.a VALUES (1, 1)",
+    )
+    .await;
     let mut run = Run::of(&site, site.subtask("all", false), "w1", None).await;
     site.same("shop.a").await;
     for (n, sql) in PLAIN.into_iter().enumerate() {
