@@ -10,6 +10,7 @@
 //! | [`shard`] | shard DDL: the tables of this source (pure), and the other sources (etcd) |
 //! | [`binlog`] | events and row images from bytes (pure), and the stream they come from |
 //! | [`exceptions`], [`tracked`] | what a user has ordered for single statements, and for the structures that are tracked |
+//! | [`condition`] | expressions that leave rows out |
 //! | [`upstream`], [`downstream`] | the two databases |
 //! | [`api`], [`cast`], [`status`], `metrics` | what is told about all that |
 //!
@@ -19,6 +20,7 @@
 pub mod api;
 pub mod binlog;
 pub mod cast;
+pub mod condition;
 pub mod downstream;
 pub mod error;
 pub mod exceptions;

@@ -1,5 +1,7 @@
 //! Which tables of a source take part in a task, and under which name they arrive.
 
+use std::sync::Arc;
+
 use dm_errors::{Code, DmError};
 use dm_task::SubtaskConfig;
 use dm_task::block_allow::{self, is_system_schema};
@@ -7,15 +9,17 @@ use dm_task::filter::{Action, EventFilter};
 use dm_task::ghost::{Ghosts, Part};
 use dm_task::route::Router;
 
+use crate::condition::Filters;
 use crate::names::TableName;
 
-/// Compiled block-allow-list, routes and event filters of one subtask.
+/// Compiled block-allow-list, routes and filters of one subtask.
 #[derive(Clone, Debug)]
 pub struct Rules {
     filter: block_allow::Filter,
     router: Router,
     events: EventFilter,
     ghosts: Ghosts,
+    expressions: Arc<Filters>,
 }
 
 impl Rules {
@@ -32,6 +36,7 @@ impl Rules {
                 .map_err(|e| DmError::new(Code::SYNCER_UNIT_GEN_TABLE_ROUTER, &[]).cause(e))?,
             events,
             ghosts: Ghosts::new(config),
+            expressions: Arc::new(Filters::new(&config.expression_filters)?),
         })
     }
 
@@ -40,6 +45,11 @@ impl Rules {
         !is_system_schema(schema)
             && self.filter.allows(schema, table)
             && self.ghosts.part(table) == Part::Real
+    }
+
+    /// Expressions by which rows are left out.
+    pub fn filters(&self) -> &Filters {
+        &self.expressions
     }
 
     /// What a table is in a change that a tool makes to a table that takes part; without such a one it is any table.

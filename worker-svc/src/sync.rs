@@ -12,5 +12,6 @@ pub mod progress;
 pub mod replay;
 pub mod resolve;
 pub mod resync;
+mod sieve;
 pub mod start;
 pub mod tables;

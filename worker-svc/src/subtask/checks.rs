@@ -3,6 +3,8 @@
 use dm_errors::{Code, DmError};
 use dm_task::SubtaskConfig;
 
+use crate::condition::Filters;
+
 /// Refuses a configuration that asks for something we would not do.
 pub fn supported(config: &SubtaskConfig) -> Result<(), DmError> {
     if !matches!(config.mode.as_str(), "all" | "full" | "incremental") {
@@ -26,7 +28,6 @@ pub fn supported(config: &SubtaskConfig) -> Result<(), DmError> {
     });
     let refused = [
         (extracts, "extractors in route-rules"),
-        (!config.expression_filters.is_empty(), "expression-filter"),
         (!config.mapping_rule.is_empty(), "mapping-rule"),
         (
             !matches!(config.loader.import_mode.as_str(), "" | "logical"),
@@ -39,7 +40,7 @@ pub fn supported(config: &SubtaskConfig) -> Result<(), DmError> {
             config.name
         ))
         .workaround("Remove it from the task's configuration.")),
-        None => Ok(()),
+        None => Filters::new(&config.expression_filters).map(drop),
     }
 }
 

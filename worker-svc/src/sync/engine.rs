@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dm_store::Feed;
+use mysql_async::Conn;
 use tokio::time::Instant;
 
 use super::follow::info_of;
@@ -77,6 +78,8 @@ pub struct Engine {
     rows: u64,
     dirty: bool,
     flushed: Instant,
+    /// Judges rows by expression filters.
+    pub(super) source: Option<Conn>,
     /// What the statement under way does to [`Progress::copies`]; it counts when the statement does.
     pub(super) copies: Option<Copies>,
 }
@@ -103,6 +106,7 @@ impl Engine {
             rows: 0,
             dirty: false,
             flushed: Instant::now(),
+            source: None,
             copies: None,
         }
     }
@@ -114,6 +118,7 @@ impl Engine {
             f.started.get_or_insert_with(Instant::now);
         });
         self.show();
+        self.check_filters()?;
         self.finish_open_group().await?;
         Box::pin(self.begin_optimistic()).await?;
         let cancel = self.unit.cancel.clone();
@@ -405,11 +410,14 @@ impl Engine {
         if !self.unit.rules.lets_through(&mapped.table, kind, None)? {
             return Ok(());
         }
-        let changes =
+        let mut changes =
             row::changes(rows, &mapped.map, structure).map_err(|source| Error::Event {
                 at: at.clone(),
                 source,
             })?;
+        if !self.unit.rules.filters().of(&mapped.table).is_empty() {
+            changes = Box::pin(self.sieve(changes, &mapped.table, structure)).await?;
+        }
         let safe = (safe || self.unit.config.syncer.safe_mode) && keys::has_key(structure);
         let target = match rows.kind {
             // Its structure matters only where rows have to be found.

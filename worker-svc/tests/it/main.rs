@@ -7,6 +7,7 @@
 
 mod ddl;
 mod exceptions;
+mod filters;
 mod harness;
 mod keyless;
 mod life;
