@@ -88,8 +88,9 @@ impl Writer {
             self.begin().await?;
         }
         let missing = || DmError::new(Code::SYNCER_DOWNSTREAM_TABLE_NOT_FOUND, &[table]);
-        // A table that takes part in a transaction keeps its structure for as long as that lasts.
-        let touch = format!("SELECT 1 FROM {table} LIMIT 0");
+        // A table that takes part in a transaction keeps its structure for as long as that lasts. Taken as for a change, since whoever waits for its end would
+        // stand in the way of a change that comes later.
+        let touch = format!("SELECT 1 FROM {table} LIMIT 0 FOR UPDATE");
         let touched = self.conn.query_drop(&touch).await;
         match touched.map_err(downstream(touch)) {
             Err(error) if matches!(error.server_code(), Some(1146 | 1049)) => {

@@ -138,7 +138,7 @@ async fn drop_key_meanwhile(site: &Site) -> tokio::task::JoinHandle<()> {
 async fn a_table_stays_as_it_is_for_as_long_as_the_transaction_lasts() {
     let site = Site::start().await;
     site.down
-        .exec("CREATE DATABASE merged; CREATE TABLE merged.t (b INT, UNIQUE KEY u (b)); CREATE TABLE merged.u (id INT PRIMARY KEY); INSERT INTO merged.u VALUES (1)")
+        .exec("CREATE DATABASE merged; CREATE TABLE merged.t (b INT, UNIQUE KEY u (b)); INSERT INTO merged.t VALUES (1); CREATE TABLE merged.u (id INT PRIMARY KEY); INSERT INTO merged.u VALUES (1)")
         .await
         .unwrap();
     let mut writer = writer(&site).await;
@@ -150,7 +150,14 @@ async fn a_table_stays_as_it_is_for_as_long_as_the_transaction_lasts() {
     assert_eq!(keys(&mut writer).await, 1);
     let dropping = drop_key_meanwhile(&site).await;
     assert_eq!(keys(&mut writer).await, 1);
+    // What is written after that does not wait for the one who waits for it.
+    let change = statement("UPDATE merged.t SET b = 2 WHERE b = 1 LIMIT 1");
+    writer.add([change]).await.unwrap();
     writer.commit(Vec::new()).await.unwrap();
+    assert_eq!(
+        site.down.query("SELECT b FROM merged.t").await.unwrap()[0][0].as_deref(),
+        Some("2")
+    );
     dropping.await.unwrap();
     assert_eq!(keys(&mut writer).await, 0);
     writer.commit(Vec::new()).await.unwrap();
