@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use dm_task::DbConfig;
 use dm_testkit::wait_until;
+use mysql_async::prelude::Queryable;
 use worker_svc::downstream::connection;
 use worker_svc::downstream::meta::Records;
 use worker_svc::downstream::statement::Statement;
@@ -25,7 +26,8 @@ async fn begin(columns: &str, theirs: &str, ours: &str) -> (Site, Running) {
         "CREATE DATABASE shop; CREATE TABLE shop.t1 ({columns}); INSERT INTO shop.t1 VALUES ({ours})"
     );
     site.up.exec(&up).await.unwrap();
-    let config = site.optimistic();
+    let mut config = site.optimistic();
+    config.to.session = Some(impatient());
     let worker = site.run(&config).await;
     (site, worker)
 }
@@ -95,11 +97,14 @@ async fn a_row_with_values_in_columns_that_this_source_lacks_is_another_source_s
     worker.stop().await;
 }
 
-/// A writer whose patience with locks ends soon.
+/// Patience with locks that ends soon.
+fn impatient() -> BTreeMap<String, String> {
+    BTreeMap::from([("innodb_lock_wait_timeout".to_owned(), "1".to_owned())])
+}
+
 async fn writer(site: &Site) -> Writer {
-    let session = BTreeMap::from([("innodb_lock_wait_timeout".to_owned(), "1".to_owned())]);
     let config = DbConfig {
-        session: Some(session),
+        session: Some(impatient()),
         ..login(&site.down)
     };
     let mut conn = connection::writer(&config).await.unwrap();
@@ -116,22 +121,47 @@ fn statement(sql: &str) -> Statement {
     }
 }
 
-/// Another source drops the key, in a task of its own; answers when the server has got the statement and lets it wait.
+/// Another source drops the key, in a task of its own; answers when the server has got the statement and lets it wait, or has let it through.
 async fn drop_key_meanwhile(site: &Site) -> tokio::task::JoinHandle<()> {
     let mut conn = site.down.connect().await.unwrap();
     let dropping = tokio::spawn(async move {
-        use mysql_async::prelude::Queryable;
         conn.query_drop("ALTER TABLE merged.t DROP INDEX u")
             .await
             .unwrap();
     });
     let waiting = "SELECT id FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Waiting for table metadata lock%'";
     wait_until(LIMIT, "the ALTER waits", || async {
-        !site.down.query(waiting).await.unwrap().is_empty()
+        dropping.is_finished() || !site.down.query(waiting).await.unwrap().is_empty()
     })
     .await
     .unwrap();
     dropping
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_is_repeated_is_made_anew_for_a_table_that_has_changed_meanwhile() {
+    let (site, worker) = begin("id INT, b INT, UNIQUE KEY u (b)", "90, 90", "1, 1").await;
+    holds(&site, &[&["90", "90"], &["1", "1"]]).await;
+    worker.await_replication().await;
+    // The position cannot be written, so each transaction is undone after its rows.
+    let mut blocker = site.down.connect().await.unwrap();
+    let lock = "BEGIN; SELECT * FROM dm_meta.t1_syncer_checkpoint FOR UPDATE";
+    blocker.query_drop(lock).await.unwrap();
+    site.up.exec("UPDATE shop.t1 SET id = 2").await.unwrap();
+    let waits = "SELECT id FROM information_schema.PROCESSLIST WHERE INFO LIKE 'INSERT INTO `dm_meta`.`t1_syncer_checkpoint`%'";
+    wait_until(LIMIT, "the worker waits", || async {
+        !site.down.query(waits).await.unwrap().is_empty()
+    })
+    .await
+    .unwrap();
+    drop_key_meanwhile(&site).await.await.unwrap();
+    site.down
+        .exec("UPDATE merged.t SET b = 1 WHERE id = 90")
+        .await
+        .unwrap();
+    drop(blocker);
+    holds(&site, &[&["90", "1"], &["2", "1"]]).await;
+    worker.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,11 +200,8 @@ async fn a_table_stays_as_it_is_for_as_long_as_the_transaction_lasts() {
     assert_eq!(keys(&mut writer).await, 1);
     let dropping = drop_key_meanwhile(&site).await;
     let mut blocker = site.down.connect().await.unwrap();
-    {
-        use mysql_async::prelude::Queryable;
-        let lock = "BEGIN; SELECT * FROM merged.u FOR UPDATE";
-        blocker.query_drop(lock).await.unwrap();
-    }
+    let lock = "BEGIN; SELECT * FROM merged.u FOR UPDATE";
+    blocker.query_drop(lock).await.unwrap();
     let delete = statement("DELETE FROM merged.u WHERE id = 1");
     writer.add([delete]).await.unwrap();
     let outcome = writer.commit(Vec::new()).await;
