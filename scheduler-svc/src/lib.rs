@@ -13,7 +13,6 @@ pub mod machine;
 mod metrics;
 mod precheck;
 pub mod settings;
-mod start_time;
 pub mod workers;
 
 use dm_keyspace::Role;

@@ -15,6 +15,7 @@ mod pattern;
 pub mod route;
 pub mod secret;
 pub mod source;
+pub mod start_time;
 pub mod subtask;
 pub mod task;
 mod text;

@@ -2,6 +2,7 @@
 
 use dm_errors::{Code, DmError};
 use dm_proto::pb;
+use dm_task::start_time;
 use pb::start_validation_request::{Mode, StartTime};
 use pb::{ValidateErrorState, ValidationErrOp};
 
@@ -40,12 +41,15 @@ pub(super) async fn run(
     }
 }
 
-/// The form of the start time is left to the master to judge.
 async fn start(job: &mut Job<'_>, path: &[&str], start: &StartValidation) -> Result<bool, Error> {
     let mode = start.mode.as_deref();
     if let Some(mode) = mode.filter(|mode| !["full", "fast"].contains(mode)) {
         let reason = format!("mode should be either `full` or `fast`, current is `{mode}`");
         return Err(wrong_arguments(path, reason));
+    }
+    let time = start.start_time.as_deref();
+    if time.is_some_and(|time| start_time::check(time).is_err()) {
+        return Err(wrong_arguments(path, start_time::should_be()));
     }
     let request = pb::StartValidationRequest {
         mode: start.mode.clone().map(Mode::ModeValue),

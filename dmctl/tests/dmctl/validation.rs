@@ -187,6 +187,10 @@ async fn errors_of_validators_are_marked_by_number_or_all() {
     assert_eq!(master.run(&strict).await.code, 3);
 }
 
+const TIME: &str = "start-time should be in the format like '2006-01-02 15:04:05', '2006-01-02T15:04:05', \
+    '2006-01-02 15:04:05+08:00', '2006-01-02T15:04:05+08:00', '2006-01-02 15:04:05+0800', or \
+    '2006-01-02T15:04:05+0800'";
+
 #[tokio::test]
 async fn wrong_arguments_show_the_usage_and_say_what_is_wrong() {
     const EITHER: &str = "either `task-name` or `all-task` should be set";
@@ -203,6 +207,7 @@ async fn wrong_arguments_show_the_usage_and_say_what_is_wrong() {
             "start t --mode slow",
             "mode should be either `full` or `fast`, current is `slow`",
         ),
+        ("start t --start-time yesterday", TIME),
         ("stop", EITHER),
         ("stop t u", MANY),
         ("update t", CUTOVER),

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use dm_errors::DmError;
 use dm_keyspace::{SourceId, TaskName};
 use dm_proto::pb;
-use dm_task::SubtaskConfig;
+use dm_task::{SubtaskConfig, start_time};
 use tonic::Status;
 use tracing::{Instrument, instrument};
 
@@ -20,7 +20,6 @@ use crate::machine::Scheduler;
 use crate::machine::request::{CliArgs, NewSubtask, NewTask};
 use crate::machine::starts::Part;
 use crate::precheck::Budget;
-use crate::start_time;
 
 use generate::Generated;
 

@@ -6,7 +6,7 @@ use dm_errors::{Code, DmError, List};
 use dm_keyspace::{SourceId, TaskName};
 use dm_proto::pb;
 use dm_proto::pb::start_validation_request::{Mode, StartTime};
-use dm_task::SourceConfig;
+use dm_task::{SourceConfig, start_time};
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use tonic::Status;
@@ -18,7 +18,6 @@ use super::{Api, Failure, WorkerClient, sources, task};
 use crate::latch::Latched;
 use crate::machine::request::{NewValidation, Target};
 use crate::machine::{BoundWorker, Scheduler};
-use crate::start_time;
 use crate::workers::call_failed;
 
 const SUCCESS: &str = "success";
@@ -298,11 +297,7 @@ fn check(new: &NewValidation) -> Result<(), Failure> {
     }
     let is_time = |time: &String| start_time::check(time).is_ok();
     if new.start_time.as_ref().is_some_and(|time| !is_time(time)) {
-        let text = format!(
-            "start-time should be in the format like {}",
-            start_time::layouts()
-        );
-        return Err(Failure::Answer(text));
+        return Err(Failure::Answer(start_time::should_be()));
     }
     Ok(())
 }

@@ -3,13 +3,13 @@
 use dm_errors::DmError;
 use dm_keyspace::SourceId;
 use dm_proto::pb;
+use dm_task::start_time;
 use tracing::instrument;
 
 use super::chosen;
 use super::generate::Generated;
 use crate::api::{Api, Failure};
 use crate::precheck::{self, Budget, Candidate};
-use crate::start_time;
 
 impl Api {
     /// The text about the checks, or the error that they end in.

@@ -1,4 +1,5 @@
-//! The time of `start-task --start-time`. Only its form is checked here; workers interpret it.
+//! The time of `start-task --start-time` and `validation start --start-time`. Only its form is checked here; workers
+//! interpret it.
 
 const LAYOUTS: [&str; 6] = [
     "2006-01-02 15:04:05",
@@ -9,8 +10,11 @@ const LAYOUTS: [&str; 6] = [
     "2006-01-02T15:04:05+0800",
 ];
 
-/// Says what is wrong with a start time, in DM's words.
-pub(crate) fn check(text: &str) -> Result<(), String> {
+/// Whether a text is a moment in one of the forms that are taken.
+///
+/// # Errors
+/// What is wrong with it, in DM's words for tasks.
+pub fn check(text: &str) -> Result<(), String> {
     if parse(text).is_some() {
         return Ok(());
     }
@@ -21,8 +25,14 @@ pub(crate) fn check(text: &str) -> Result<(), String> {
     ))
 }
 
+/// What a start time should look like, in DM's words for validators.
+#[must_use]
+pub fn should_be() -> String {
+    format!("start-time should be in the format like {}", layouts())
+}
+
 /// Every form that is taken, as a message lists them.
-pub(crate) fn layouts() -> String {
+fn layouts() -> String {
     let quoted = LAYOUTS.map(|layout| format!("'{layout}'"));
     format!("{}, or {}", quoted[..5].join(", "), quoted[5])
 }
