@@ -64,13 +64,13 @@ impl Api {
         request: &pb::OperateTaskRequest,
     ) -> Result<pb::OperateTaskResponse, Failure> {
         let name = task(&request.name);
-        let operation = Operation::of(request.op())?;
         // What is left of a subtask goes with a stop, whatever it is.
-        let all = match operation {
-            Operation::Delete => Scheduler::members_of_task,
-            Operation::Set(_) => Scheduler::sources_of_task,
+        let all = match request.op() {
+            TaskOp::Delete => Scheduler::members_of_task,
+            _ => Scheduler::sources_of_task,
         };
         let sources = self.members_of(&name, &request.sources, all).await?;
+        let operation = Operation::of(request.op())?;
         {
             let _latched = self.latches.take(&name, operation.latch_name())?;
             self.write_stages(operation, &name, &sources).await?;

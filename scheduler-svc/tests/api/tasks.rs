@@ -214,6 +214,27 @@ async fn bad_tasks_are_refused_and_nothing_is_written() {
 }
 
 #[tokio::test]
+async fn an_operation_that_tasks_do_not_have_is_refused_once_its_sources_are_known() {
+    let mut cluster = Cluster::start().await;
+    let unknown = operate(&mut cluster, TaskOp::InvalidOp, "t", &[]).await;
+    assert_eq!(
+        (unknown.result, unknown.msg.as_str()),
+        (
+            false,
+            "task t has no source or not exist, please check the task name and status"
+        )
+    );
+    let invalid = operate(&mut cluster, TaskOp::InvalidOp, "t", &["s1"]).await;
+    assert_eq!(
+        (invalid.result, invalid.msg.as_str()),
+        (
+            false,
+            "[code=38041:class=dm-master:scope=internal:level=medium], Message: invalid op InvalidOp on task"
+        )
+    );
+}
+
+#[tokio::test]
 async fn a_worker_that_never_gets_there_is_reported_and_the_stage_stays() {
     let (mut cluster, db, workers) = two_sources().await;
     let [w1, w2] = workers;
