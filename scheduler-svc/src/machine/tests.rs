@@ -4,9 +4,10 @@
 //! | case | what | test |
 //! |---|---|---|
 //! | 1, 2, 3, 11, 32, 33, 34, 88, 116, 117 | no leader, replicas that start and stop, feeds that break, an etcd that takes no write, clients at the same time | `tests/api`, `cases` |
-//! | 20 | a deposed leader's bind | `dm-replica`: `deposed_leader_that_has_not_noticed_cannot_commit` |
+//! | 20 | a deposed leader's bind | `tests/sim`, and `dm-replica`: `deposed_leader_that_has_not_noticed_cannot_commit` |
 //! | 37, 61, 68 | a source without a worker | also `tests/api`: `status`, `sources` (`case_67_…`) |
-//! | 60, 94, 105, 107 | crashes between two steps of moves, transfers, starts, stops, pauses | also `tests/sim`, `what_users` |
+//! | 4, 6, 16, 17, 20, 27, 29, 34, 35, 37, 45, 47, 60, 78, 94, 95, 103, 105, 107, 117 | crashes and failovers | also `tests/sim`, by the same numbers |
+//! | 60, 94, 105, 107 | crashes at any step of moves, transfers, starts, stops, pauses | also `tests/sim`, `what_users` |
 //! | 67, 90, 101 to 104, 108 to 113, 115 | what calls workers or takes several requests | `tests/api` |
 //! | 87 | a task in use | `crate::latch` |
 //!

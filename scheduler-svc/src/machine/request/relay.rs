@@ -34,15 +34,9 @@ impl Scheduler {
             refuse_named(Code::SCHEDULER_START_RELAY_ON_SPECIFIED, source)?;
             let proposal = switched(Proposal::new("start_relay"), id, config, true)?;
             let proposal = self.tell_bound(proposal, id, source);
-            let is_bound = self.bound_worker(id).is_some();
-            return Ok(Plan::Commit(
-                if is_bound {
-                    put_stage(proposal, id, source, Stage::Running)
-                } else {
-                    proposal
-                },
-                (),
-            ));
+            // Also without a worker: the next one is to pull, even if the relay was paused when the last one went.
+            let proposal = put_stage(proposal, id, source, Stage::Running);
+            return Ok(Plan::Commit(proposal, ()));
         }
         if config.enable_relay {
             return Err(DmError::new(Code::SCHEDULER_START_RELAY_ON_BOUND, &[]));

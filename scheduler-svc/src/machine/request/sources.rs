@@ -53,6 +53,9 @@ impl Scheduler {
         new: &[NewSource],
         worker: Option<&WorkerName>,
     ) -> Result<Plan<()>, DmError> {
+        if new.is_empty() {
+            return Ok(Plan::Done(()));
+        }
         let mut proposal = Proposal::new("add_source");
         let mut taken: BTreeSet<&SourceId> = BTreeSet::new();
         for source in new {

@@ -80,7 +80,8 @@ impl NewTask {
     }
 
     /// The task in parts that each fit into one transaction of `max_operations`, and etcd's limit of bytes. If there
-    /// are several, the first one adds nothing yet: it puts the record of the start, and removes old records.
+    /// are several, the first one adds nothing yet: it puts the record of the start, and removes old records. So
+    /// there always are when old import records go and new ones come: etcd takes no key twice in one transaction.
     #[must_use]
     pub fn parts(mut self, max_operations: usize) -> Vec<Self> {
         let size = (max_operations.saturating_sub(Self::ONCE) / Self::PER_SUBTASK).max(1);
@@ -91,7 +92,8 @@ impl NewTask {
             let rest = subtasks.split_off(fitting(&subtasks, size));
             groups.push(std::mem::replace(&mut subtasks, rest));
         }
-        if groups.len() <= 1 {
+        let replaces_imports = self.is_physical_import && self.removes_meta;
+        if groups.is_empty() || (groups.len() == 1 && !replaces_imports) {
             self.subtasks = groups.pop().unwrap_or_default();
             return vec![self];
         }
@@ -437,7 +439,8 @@ fn args(proposal: Proposal, task: &NewTask) -> Proposal {
 
 /// With a physical import every source starts as not ready; records of another run that stay would mislead it.
 fn import_status(proposal: Proposal, task: &NewTask) -> Proposal {
-    if !task.is_physical_import {
+    let is_first = matches!(task.part, Part::First { .. });
+    if is_first || !task.is_physical_import {
         let old = KeyRange::prefix(LightningKey::prefix_of_task(&task.name));
         return if task.removes_meta {
             proposal.delete(old)

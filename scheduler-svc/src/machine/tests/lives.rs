@@ -170,12 +170,7 @@ fn case_19_more_dead_bounds_than_a_transaction_holds_are_all_replaced() {
 
 #[test]
 fn case_59_a_swap_does_not_apply_when_a_worker_has_another_source_by_then() {
-    let mut world = World::with_workers(&["w1", "w2"]);
-    world.add_on(&["s1"], Some("w1")).unwrap();
-    world.add_on(&["s2"], Some("w2")).unwrap();
-    world.settle();
-    world.start("t", &["s1", "s2"]).unwrap();
-    world.settle();
+    let mut world = World::with_a_pair();
     world.load_task("t", "s1", "w2");
     world.fold();
     let swap = world.wanted.values().flatten().next().cloned().unwrap();
@@ -199,16 +194,22 @@ fn case_100_a_source_without_a_worker_is_given_to_the_one_that_is_named() {
     assert!(world.settle().is_empty());
 }
 
+/// Task t on s1, with a configuration that can be changed and written again.
+fn with_whole_task() -> World {
+    let mut world = World::with_workers(&["w1"]);
+    world.add(&["s1"]).unwrap();
+    world.settle();
+    let mut task = new_task("t", &["s1"]);
+    task.subtasks[0].toml = "name = \"t\"\nsource-id = \"s1\"\nmode = \"all\"\n".to_owned();
+    let plan = world.machine.start_task(&task);
+    world.request(plan).unwrap();
+    world
+}
+
 #[test]
 fn case_114_a_validator_of_a_task_that_is_being_stopped_leaves_nothing_behind() {
     for stop_first in [true, false] {
-        let mut world = World::with_workers(&["w1"]);
-        world.add(&["s1"]).unwrap();
-        world.settle();
-        let mut task = new_task("t", &["s1"]);
-        task.subtasks[0].toml = "name = \"t\"\nsource-id = \"s1\"\nmode = \"all\"\n".to_owned();
-        let plan = world.machine.start_task(&task);
-        world.request(plan).unwrap();
+        let mut world = with_whole_task();
         let targets = world.machine.validation_targets(&"t".into(), &[]);
         let validate = planned(world.machine.start_validation(
             &targets,
@@ -245,13 +246,7 @@ fn case_114_a_validator_of_a_task_that_is_being_stopped_leaves_nothing_behind() 
 
 #[test]
 fn case_109_a_validator_that_is_started_without_a_mode_compares_in_full() {
-    let mut world = World::with_workers(&["w1"]);
-    world.add(&["s1"]).unwrap();
-    world.settle();
-    let mut task = new_task("t", &["s1"]);
-    task.subtasks[0].toml = "name = \"t\"\nsource-id = \"s1\"\nmode = \"all\"\n".to_owned();
-    let plan = world.machine.start_task(&task);
-    world.request(plan).unwrap();
+    let mut world = with_whole_task();
     let targets = world.machine.validation_targets(&"t".into(), &[]);
     let plan = world
         .machine

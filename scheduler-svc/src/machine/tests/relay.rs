@@ -158,6 +158,22 @@ fn cases_74_and_79_relay_of_a_source_is_switched_in_its_configuration_and_its_wo
 }
 
 #[test]
+fn case_74_a_relay_that_is_started_while_nobody_serves_the_source_runs_at_its_next_worker() {
+    let mut world = world();
+    start(&mut world, "s1", &[]).unwrap();
+    set(&mut world, false, &["s1"]).unwrap();
+    for worker in ["w1", "w2", "w3", "w4"] {
+        world.offline(worker);
+    }
+    world.settle();
+    start(&mut world, "s1", &[]).unwrap();
+    world.online("w3");
+    world.settle();
+    assert_eq!(world.bounds(), "w3-s1");
+    assert_eq!(stage(&world, "s1"), Some(Stage::Running));
+}
+
+#[test]
 fn cases_75_and_76_the_stage_goes_with_the_last_relay_worker() {
     let mut world = world();
     start(&mut world, "s1", &["w1", "w3"]).unwrap();

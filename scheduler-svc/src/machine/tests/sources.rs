@@ -103,6 +103,30 @@ fn hex_of(name: &str) -> String {
 }
 
 #[test]
+fn case_68_a_source_whose_bind_fails_is_there_and_waits_for_the_next_worker() {
+    let mut world = World::with_workers(&["w1"]);
+    world.add(&["s1"]).unwrap();
+    let bind = world.wanted.values().flatten().next().cloned().unwrap();
+    // It goes while the bind is on its way.
+    world.offline("w1");
+    assert!(!world.store.commit(&bind));
+    assert!(world.settle().is_empty());
+    assert!(world.has(&config_key("s1")));
+    // That is when the request tells that there is no worker.
+    assert!(world.machine.is_settled(&"s1".into()));
+    assert_eq!(code(world.add(&["s1"])), 46007);
+    world.online("w1");
+    world.settle();
+    assert_eq!(world.bounds(), "w1-s1");
+}
+
+#[test]
+fn a_request_for_no_sources_is_no_write() {
+    let plan = World::default().machine.add_sources(&[], None);
+    assert!(matches!(plan, Ok(dm_replica::Plan::Done(()))), "{plan:?}");
+}
+
+#[test]
 fn passwords_of_sources_are_not_shown() {
     assert!(!format!("{:?}", source("s1", false)).contains("s3cret"));
 }

@@ -15,6 +15,22 @@ fn two_bound_sources() -> World {
     world
 }
 
+fn subtask_key(source: &str) -> String {
+    SubtaskKey {
+        source: source.into(),
+        task: "t".into(),
+    }
+    .encode()
+}
+
+fn stage_key(source: &str) -> String {
+    SubtaskStageKey {
+        source: source.into(),
+        task: "t".into(),
+    }
+    .encode()
+}
+
 fn stage_of(world: &World, source: &str) -> Option<Stage> {
     world.machine.subtask_stage(&source.into(), &"t".into())
 }
@@ -35,11 +51,7 @@ fn case_81_an_unbound_source_refuses_the_whole_task() {
 fn case_82_what_exists_is_skipped_unless_all_of_it_exists() {
     let mut world = two_bound_sources();
     world.start("t", &["s2"]).unwrap();
-    let key = SubtaskKey {
-        source: "s2".into(),
-        task: "t".into(),
-    }
-    .encode();
+    let key = subtask_key("s2");
     let before = world.store.keys[key.as_bytes()].mod_revision;
     world.start("t", &["s2", "s1"]).unwrap();
     assert_eq!(world.store.keys[key.as_bytes()].mod_revision, before);
@@ -100,16 +112,8 @@ fn case_84_a_task_that_validates_has_a_validator_stage() {
 fn a_start_writes_configuration_and_stage_at_one_revision() {
     let mut world = two_bound_sources();
     world.start("t", &["s1"]).unwrap();
-    let config = SubtaskKey {
-        source: "s1".into(),
-        task: "t".into(),
-    }
-    .encode();
-    let stage = SubtaskStageKey {
-        source: "s1".into(),
-        task: "t".into(),
-    }
-    .encode();
+    let config = subtask_key("s1");
+    let stage = stage_key("s1");
     let revision = |key: &str| world.store.keys[key.as_bytes()].mod_revision;
     assert_eq!(revision(&config), revision(&stage));
     assert_eq!(stage_of(&world, "s1"), Some(Stage::Running));
@@ -246,6 +250,35 @@ fn case_57_a_start_that_removes_metadata_forgets_who_holds_files() {
 }
 
 #[test]
+fn case_57_a_physical_import_begins_without_the_status_of_sources_of_an_earlier_run() {
+    let mut world = two_bound_sources();
+    let status = |source: &str| {
+        let key = dm_keyspace::LightningKey {
+            task: "t".into(),
+            source: source.into(),
+        };
+        key.encode()
+    };
+    for source in ["s1", "s2"] {
+        world.store.put(status(source), r#""finished""#);
+    }
+    world.fold();
+    let task = NewTask {
+        removes_meta: true,
+        is_physical_import: true,
+        ..new_task("t", &["s1"])
+    };
+    for part in task.parts(LIMIT) {
+        let plan = world.machine.start_task(&part);
+        world.request(plan).unwrap();
+    }
+    let of_s1 = &world.store.keys[status("s1").as_bytes()].value;
+    assert_eq!(of_s1.as_ref(), br#""not-ready""#);
+    assert!(!world.has(&status("s2")));
+    assert!(!world.has(&TaskStartKey { task: "t".into() }.encode()));
+}
+
+#[test]
 fn case_91_arguments_are_stored_with_the_task_and_not_by_a_refused_start() {
     let mut world = two_bound_sources();
     let args = CliArgs {
@@ -304,15 +337,7 @@ fn case_95_a_task_can_be_stopped_while_its_worker_is_dead() {
         .machine
         .remove_subtasks(&"t".into(), &ids(&["s1"]), LIMIT);
     world.request(plan).unwrap();
-    assert!(
-        !world.has(
-            &SubtaskKey {
-                source: "s1".into(),
-                task: "t".into()
-            }
-            .encode()
-        )
-    );
+    assert!(!world.has(&subtask_key("s1")));
 }
 
 #[test]

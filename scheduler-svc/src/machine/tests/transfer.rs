@@ -239,12 +239,7 @@ fn case_52_a_busy_worker_gives_up_its_source_for_one_that_it_has_the_files_of() 
 #[test]
 fn case_60_a_swap_deletes_before_it_puts_and_is_finished_by_any_leader() {
     for crash in [false, true] {
-        let mut world = World::with_workers(&["w1", "w2"]);
-        world.add_on(&["s1"], Some("w1")).unwrap();
-        world.add_on(&["s2"], Some("w2")).unwrap();
-        world.settle();
-        world.start("t", &["s1", "s2"]).unwrap();
-        world.settle();
+        let mut world = World::with_a_pair();
         let before = world.store.revision;
         world.load_task("t", "s1", "w2");
         world.fold();
@@ -264,11 +259,7 @@ fn case_60_a_swap_deletes_before_it_puts_and_is_finished_by_any_leader() {
 
 #[test]
 fn case_53_a_worker_that_has_loaded_its_own_files_swaps_for_the_others_that_it_has() {
-    let mut world = World::with_workers(&["w1", "w2"]);
-    world.add_on(&["s1"], Some("w1")).unwrap();
-    world.add_on(&["s2"], Some("w2")).unwrap();
-    world.settle();
-    world.start("t", &["s1", "s2"]).unwrap();
+    let mut world = World::with_a_pair();
     world.load_task("t", "s1", "w1");
     world.load_task("t", "s2", "w1");
     // As long as it loads for its own source, nothing moves.

@@ -149,6 +149,17 @@ impl World {
         world
     }
 
+    /// s1 on w1, s2 on w2, and task t on both.
+    pub(super) fn with_a_pair() -> Self {
+        let mut world = Self::with_workers(&["w1", "w2"]);
+        world.add_on(&["s1"], Some("w1")).unwrap();
+        world.add_on(&["s2"], Some("w2")).unwrap();
+        world.settle();
+        world.start("t", &["s1", "s2"]).unwrap();
+        world.settle();
+        world
+    }
+
     /// Feeds everything and asks.
     pub(super) fn fold(&mut self) {
         for batch in &self.store.log[self.fed..] {
