@@ -13,6 +13,8 @@ mod configs;
 mod every_key;
 #[path = "api/faults.rs"]
 mod faults;
+#[path = "api/hung.rs"]
+mod hung;
 #[path = "api/kit.rs"]
 mod kit;
 #[path = "api/precheck.rs"]

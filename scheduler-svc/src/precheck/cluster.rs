@@ -3,6 +3,7 @@
 //! checks say so.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use dm_store::{KeyRange, Options, Store as Etcd};
 use dm_task::SubtaskConfig;
@@ -23,12 +24,13 @@ const ENDED: [&str; 3] = ["finished", "failed", "removed"];
 /// Replicas of a cluster that does not tell.
 const USUAL_REPLICAS: u64 = 3;
 
-/// Everything that the items ask for.
+/// Everything that the items ask for. The placement driver has until `limit` to answer.
 pub(super) async fn ask(
     items: &Items,
     asker: &mut Asker,
     subtask: &SubtaskConfig,
     targets: &BTreeSet<&TableName>,
+    limit: Duration,
 ) -> Cluster {
     let unasked = || Trouble::new("the cluster was not asked");
     let mut own = Cluster {
@@ -49,7 +51,7 @@ pub(super) async fn ask(
     }
     if items.has("downstream_mutex_features") {
         own.mutex = match drivers(&own.components, &subtask.loader.pd_addr) {
-            Ok(drivers) => mutex(drivers, subtask.to.security.as_ref()).await,
+            Ok(drivers) => mutex_within(limit, drivers, subtask.to.security.as_ref()).await,
             Err(trouble) => Err(trouble),
         };
     }
@@ -149,6 +151,20 @@ fn drivers(components: &Answer<Vec<(String, String, String)>>, given: &str) -> A
     }
 }
 
+async fn mutex_within(
+    limit: Duration,
+    endpoints: Vec<String>,
+    security: Option<&Security>,
+) -> Answer<Mutex> {
+    let silent = |_| {
+        Trouble::new(format!(
+            "placement driver of the target: no answer within {limit:?}"
+        ))
+    };
+    let asked = tokio::time::timeout(limit, mutex(endpoints, security));
+    asked.await.map_err(silent)?
+}
+
 async fn mutex(endpoints: Vec<String>, security: Option<&Security>) -> Answer<Mutex> {
     let material = match security {
         Some(security) => tls::load(security)
@@ -232,6 +248,19 @@ mod tests {
         let text = trouble.unwrap_err().text;
         assert!(text.contains("ssl-ca: no base64"), "{text}");
         assert_eq!(etcd.count("Range"), 0);
+    }
+
+    #[tokio::test]
+    async fn a_driver_that_is_silent_is_waited_for_no_longer_than_the_limit() {
+        // It takes connections and says nothing.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = listener.local_addr().unwrap().to_string();
+        let limit = Duration::from_millis(50);
+        let trouble = mutex_within(limit, vec![endpoint], None).await;
+        assert_eq!(
+            trouble.unwrap_err().text,
+            "placement driver of the target: no answer within 50ms"
+        );
     }
 
     #[tokio::test]

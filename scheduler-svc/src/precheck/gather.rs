@@ -49,7 +49,7 @@ pub(super) async fn gather(
         .collect::<Vec<_>>();
     let (sources, target) = tokio::join!(asking, reaching);
     let sources = sources.into_iter().collect::<Result<Vec<_>, _>>()?;
-    let target = downstream(items, first, &sources, target?, address).await;
+    let target = downstream(items, first, &sources, target?, address, limits).await;
     Ok((sources, target))
 }
 
@@ -109,6 +109,7 @@ async fn downstream(
     sources: &[Upstream],
     mut asker: Asker,
     address: String,
+    limits: Limits,
 ) -> Downstream {
     let wants_grants = items.has_any(&["conn_number", "target_privilege"]);
     let server = server(&mut asker, address, wants_grants, items.has("conn_number")).await;
@@ -125,7 +126,7 @@ async fn downstream(
         false => Err(unasked()),
     };
     let cluster = match imports_files(subtask) {
-        true => Some(cluster::ask(items, &mut asker, subtask, &targets).await),
+        true => Some(cluster::ask(items, &mut asker, subtask, &targets, limits.query).await),
         false => None,
     };
     asker.close().await;
