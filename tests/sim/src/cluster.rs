@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dm_keyspace::{Member, Role};
+use dm_keyspace::{Campaign, Member, Role};
 use dm_replica::{Handle, Machine, Replica, Settings};
 use dm_testkit::memory::{Clock, MemoryEtcd, Options};
 use rand::rngs::SmallRng;
@@ -88,7 +88,7 @@ impl Cluster {
             next_fault: Duration::ZERO,
         };
         for number in 1..=REPLICAS {
-            let name = format!("{role}-{number}");
+            let name = replica_name(role, number);
             let member = Member::new(name.as_str(), "", "sim");
             let drive = drive.clone();
             cluster.host(name, move || {
@@ -142,6 +142,65 @@ impl Cluster {
             }
         }
         false
+    }
+
+    /// Lets time pass without faults until `condition` holds, which is looked at after each step.
+    ///
+    /// # Panics
+    /// When it does not hold within `limit`.
+    pub(crate) fn until(
+        &mut self,
+        limit: Duration,
+        what: &str,
+        condition: impl Fn(&MemoryEtcd, Duration) -> bool,
+    ) {
+        let end = self.elapsed() + limit;
+        while !condition(&self.etcd, self.elapsed()) {
+            assert!(self.elapsed() < end, "{what}: not within {limit:?}");
+            self.step();
+        }
+    }
+
+    /// Ends a process without a word.
+    pub(crate) fn crash(&mut self, host: &str) {
+        self.sim.crash(host);
+    }
+
+    /// Starts a process again, whether it has ended or not.
+    pub(crate) fn bounce(&mut self, host: &str) {
+        self.sim.bounce(host);
+    }
+
+    /// Keeps all messages between a process and etcd, those on their way included, until they are released.
+    pub(crate) fn hold(&mut self, host: &str) {
+        self.sim.hold(host, ETCD);
+    }
+
+    pub(crate) fn release(&mut self, host: &str) {
+        self.sim.release(host, ETCD);
+    }
+
+    pub(crate) fn partition(&mut self, host: &str) {
+        self.sim.partition(host, ETCD);
+    }
+
+    pub(crate) fn repair(&mut self, host: &str) {
+        self.sim.repair(host, ETCD);
+    }
+
+    /// The names of all replicas.
+    pub(crate) fn replicas(&self) -> Vec<String> {
+        (1..=REPLICAS)
+            .map(|number| replica_name(self.role, number))
+            .collect()
+    }
+
+    /// Who leads as etcd has it, and by which lease.
+    pub(crate) fn leader(&self) -> Option<(String, i64)> {
+        let line = self.etcd.dump(&format!("/dm-master/leader/{}/", self.role));
+        let first = line.iter().min_by_key(|kv| kv.create_revision)?;
+        let place = Campaign::from_bytes(&first.value).ok()?;
+        Some((place.id.to_string(), first.lease))
     }
 
     fn step(&mut self) {
@@ -207,14 +266,16 @@ impl Cluster {
     }
 
     /// The lease of whoever leads ends, whatever it is at.
-    fn end_lead(&self) {
-        let line = format!("/dm-master/leader/{}/", self.role);
-        let first = self.etcd.dump(&line);
-        if let Some(leader) = first.iter().min_by_key(|kv| kv.create_revision) {
+    pub(crate) fn end_lead(&self) {
+        if let Some((_, lease)) = self.leader() {
             // It may have run out at the same moment.
-            let _ = self.etcd.revoke(leader.lease);
+            let _ = self.etcd.revoke(lease);
         }
     }
+}
+
+fn replica_name(role: Role, number: usize) -> String {
+    format!("{role}-{number}")
 }
 
 async fn replica<M: Machine, F: Future<Output = ()>>(

@@ -1,5 +1,6 @@
 //! Workers that come and go, and serve the sources that they are bound to; in other runs also users, who make requests.
 
+pub mod cases;
 mod orders;
 
 use std::cell::RefCell;
@@ -169,7 +170,8 @@ async fn session(store: &Store, name: &str, serving: &Serving) -> Result<(), dm_
     let key = KeepAliveKey {
         worker: name.into(),
     };
-    let alive = KeepAlive::new(name, JoinTime::default());
+    let since = turmoil::sim_elapsed().unwrap_or_default();
+    let alive = KeepAlive::new(name, JoinTime::since_epoch(since));
     if store
         .put(key.encode(), alive.to_bytes(), Some(lease.id))
         .await

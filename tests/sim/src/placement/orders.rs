@@ -22,7 +22,7 @@ use scheduler_svc::machine::request::{Begun, CliArgs, Extent, NewSubtask, NewTas
 use scheduler_svc::machine::starts::Part;
 
 const TASKS: [&str; 2] = ["t", "u"];
-const TRANSFERS: &str = "/dm-master/source-transfer/";
+pub(super) const TRANSFERS: &str = "/dm-master/source-transfer/";
 /// Operations of one transaction as the requests count them: few, so that everything takes several.
 const MOST_OPERATIONS: usize = 5;
 /// Of a transfer, which is always one transaction.
@@ -227,19 +227,7 @@ impl Users {
     }
 
     async fn start(&self, handle: &Handle<Scheduler>, task: &str) {
-        let subtasks = (0..self.sources).map(|n| NewSubtask {
-            source: format!("s{n}").as_str().into(),
-            toml: format!("name = \"{task}\"\nsource-id = \"s{n}\"\nmode = \"all\"\n"),
-            validates: n % 2 == 0,
-        });
-        let new = NewTask {
-            name: task.into(),
-            subtasks: subtasks.collect(),
-            args: CliArgs::default(),
-            is_physical_import: false,
-            removes_meta: false,
-            part: Part::Only,
-        };
+        let new = new_task(task, self.sources);
         let (head, sources) = (new.head(), new.subtasks.iter().map(|s| s.source.clone()));
         let sources: Vec<SourceId> = sources.collect();
         let is_possible = handle.read(move |m, _| {
@@ -315,6 +303,23 @@ impl Users {
         if stopped.await.is_ok() {
             self.told.end(&worker, ticket, State::Relay(None));
         }
+    }
+}
+
+/// A task of the first so many sources.
+pub(super) fn new_task(task: &str, sources: usize) -> NewTask {
+    let subtasks = (0..sources).map(|n| NewSubtask {
+        source: format!("s{n}").as_str().into(),
+        toml: format!("name = \"{task}\"\nsource-id = \"s{n}\"\nmode = \"all\"\n"),
+        validates: n % 2 == 0,
+    });
+    NewTask {
+        name: task.into(),
+        subtasks: subtasks.collect(),
+        args: CliArgs::default(),
+        is_physical_import: false,
+        removes_meta: false,
+        part: Part::Only,
     }
 }
 
