@@ -62,12 +62,13 @@ pub fn summary(scheduler: &Scheduler) -> serde_json::Value {
         .orphan_counts()
         .filter(|(_, count)| *count > 0)
         .map(|(kind, count)| (kind.as_str().to_owned(), count.into()));
+    let there_are = scheduler.counts();
     serde_json::json!({
-        "workers": scheduler.worker_rows().count(),
-        "sources": scheduler.source_ids().count(),
-        "bound-sources": scheduler.bound_sources().count(),
+        "workers": there_are.workers,
+        "sources": there_are.sources,
+        "bound-sources": there_are.bound,
         "waiting-sources": scheduler.waiting_sources(),
-        "subtasks": scheduler.subtasks().count(),
+        "subtasks": there_are.subtasks,
         "conflicts": scheduler.conflicts().collect::<Vec<_>>(),
         "faults": faults.collect::<Vec<_>>(),
         "orphans": orphans.collect::<Vec<_>>(),

@@ -25,6 +25,7 @@ pub mod placement;
 mod query;
 pub mod record;
 pub mod request;
+mod roll;
 pub mod starts;
 
 #[cfg(test)]
@@ -42,10 +43,12 @@ use dm_store::{Batch, Event, Snapshot};
 pub use fold::Fault;
 pub use orphans::{Orphan, OrphanKind};
 pub use query::{BoundWorker, WorkerRow};
+pub use roll::{Counts, Mark};
 
 use orphans::Orphans;
 use placement::Placement;
 use record::{Source, Subtask, Worker};
+use roll::Roll;
 use starts::{OperationId, OperationSeen};
 
 /// The state of the scheduler, as of what the feed has brought.
@@ -63,6 +66,10 @@ pub struct Scheduler {
     placement: Placement,
     /// Records that refer to what is gone.
     orphans: Orphans,
+    /// What is counted.
+    roll: Roll,
+    /// Workers that are told to pull a relay log.
+    relaying: BTreeSet<WorkerName>,
     /// Operations that take several transactions, see [`starts`].
     operations: BTreeMap<OperationId, OperationSeen>,
     touched_sources: BTreeSet<SourceId>,
@@ -92,6 +99,8 @@ impl Default for Scheduler {
             faults: BTreeMap::new(),
             placement: Placement::default(),
             orphans: Orphans::default(),
+            roll: Roll::default(),
+            relaying: BTreeSet::new(),
             operations: BTreeMap::new(),
             touched_sources: BTreeSet::new(),
             touched_workers: BTreeSet::new(),
@@ -108,6 +117,7 @@ impl Machine for Scheduler {
 
     fn load(&mut self, snapshot: &Snapshot) {
         let before = std::mem::take(self);
+        self.roll = Roll::after(&before.roll);
         // A snapshot has no history: when a worker started is carried over from what was folded before.
         for (name, worker) in before.workers {
             if worker.alive.is_some() {

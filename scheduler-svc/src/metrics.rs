@@ -7,8 +7,8 @@ use dm_keyspace::{MemberName, Role};
 use dm_service::metrics::{Error, Metrics};
 use prometheus::{GaugeVec, IntCounter, IntCounterVec, IntGaugeVec};
 
-use crate::machine::Scheduler;
 use crate::machine::record::WorkerStage;
+use crate::machine::{Mark, Scheduler};
 
 /// What a worker's records begin with.
 const OF_WORKERS: &str = "/dm-worker/";
@@ -28,6 +28,8 @@ pub(crate) struct Figures {
 #[derive(Default)]
 struct Shown {
     workers: BTreeSet<String>,
+    /// How far the changes of workers are shown; none while another one leads.
+    mark: Option<Mark>,
     faults: BTreeSet<String>,
     term: Option<dm_store::Revision>,
 }
@@ -81,13 +83,20 @@ impl Figures {
         shown.faults = faults;
     }
 
-    /// The series of workers that were taken out go.
+    /// Only what has changed since the last time is looked at, unless workers were taken out: their series go.
     fn show_workers(&self, shown: &mut Shown, scheduler: &Scheduler, leads: bool) {
+        let before = shown.mark.filter(|_| leads);
+        shown.mark = leads.then(|| scheduler.mark());
+        if let Some(changed) = before.and_then(|mark| scheduler.changed_since(mark)) {
+            for (name, stage) in changed {
+                self.show_worker(name.as_str(), stage);
+                shown.workers.insert(name.to_string());
+            }
+            return;
+        }
         let mut now = BTreeSet::new();
         for row in scheduler.worker_rows().filter(|_| leads) {
-            self.workers
-                .with_label_values(&[row.name.as_str()])
-                .set(number(row.stage));
+            self.show_worker(row.name.as_str(), row.stage);
             now.insert(row.name.into());
         }
         for gone in shown.workers.difference(&now) {
@@ -95,6 +104,10 @@ impl Figures {
             let _ = self.workers.remove_label_values(&[gone.as_str()]);
         }
         shown.workers = now;
+    }
+
+    fn show_worker(&self, name: &str, stage: WorkerStage) {
+        self.workers.with_label_values(&[name]).set(number(stage));
     }
 }
 
@@ -109,6 +122,7 @@ fn number(stage: WorkerStage) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use dm_keyspace::{KeepAliveKey, WorkerInfoKey};
     use dm_replica::Machine;
     use dm_store::{Batch, Event, KeyValue, Revision};
 
@@ -128,6 +142,84 @@ mod tests {
             revision: Revision(revision),
             events: vec![Event::Put(kv)],
         }
+    }
+
+    fn delete(key: &str, revision: i64) -> Batch {
+        Batch {
+            revision: Revision(revision),
+            events: vec![Event::Delete {
+                key: key.to_owned().into(),
+                revision: Revision(revision),
+            }],
+        }
+    }
+
+    #[test]
+    fn series_of_workers_follow_what_changes_go_with_them_and_are_the_leaders() {
+        let metrics = Metrics::default();
+        let figures = Figures::register(&metrics, "a".into()).unwrap();
+        let mut scheduler = Scheduler::default();
+        let info = |name: &str| {
+            WorkerInfoKey {
+                worker: name.into(),
+            }
+            .encode()
+        };
+        let alive = |name: &str| {
+            KeepAliveKey {
+                worker: name.into(),
+            }
+            .encode()
+        };
+        let place = |lease: i64| {
+            let (role, lease) = (Role::Scheduler, dm_keyspace::LeaseId(lease));
+            dm_keyspace::LeaderKey { role, lease }.encode()
+        };
+        let mut revision = 0;
+        let mut now = |scheduler: &mut Scheduler, batches: Vec<Batch>| {
+            for mut batch in batches {
+                revision += 1;
+                batch.revision = Revision(revision);
+                scheduler.apply(&batch);
+            }
+            scheduler.decide();
+            figures.show(scheduler);
+            let text = metrics.text();
+            let lines = text.lines().filter_map(|line| {
+                let line = line.strip_prefix("dm_master_worker_state{worker=\"")?;
+                Some(line.replace("\"} ", "="))
+            });
+            lines.collect::<Vec<_>>().join(" ")
+        };
+        let record = |name: &str| format!(r#"{{"name":"{name}","addr":"h:1"}}"#);
+        let first = vec![
+            put(&place(1), r#"{"id":"a","addr":"h:2"}"#, 1),
+            put(&info("w1"), &record("w1"), 2),
+            put(&info("w2"), &record("w2"), 3),
+        ];
+        assert_eq!(now(&mut scheduler, first), "w1=0 w2=0");
+        assert_eq!(
+            now(&mut scheduler, vec![put(&alive("w2"), "{}", 4)]),
+            "w1=0 w2=1"
+        );
+        let third = vec![put(&info("w3"), &record("w3"), 5)];
+        assert_eq!(now(&mut scheduler, third), "w1=0 w2=1 w3=0");
+        assert_eq!(
+            now(&mut scheduler, vec![delete(&info("w1"), 6)]),
+            "w2=1 w3=0"
+        );
+        // Another one leads, and then it is us again; meanwhile a worker has changed.
+        let other = vec![
+            put(&place(2), r#"{"id":"b","addr":"h:3"}"#, 7),
+            delete(&place(1), 8),
+            delete(&alive("w2"), 9),
+        ];
+        assert_eq!(now(&mut scheduler, other), "");
+        let again = vec![
+            put(&place(3), r#"{"id":"a","addr":"h:2"}"#, 10),
+            delete(&place(2), 11),
+        ];
+        assert_eq!(now(&mut scheduler, again), "w2=0 w3=0");
     }
 
     #[test]

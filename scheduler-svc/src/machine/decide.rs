@@ -56,6 +56,7 @@ impl Scheduler {
         let operations = std::mem::take(&mut self.touched_operations);
         decisions.extend(operations.iter().map(|id| self.decide_operation(id)));
         self.tell_orphans(&sources);
+        self.count(&sources, &workers);
         self.tidy(&sources, &workers);
         decisions
     }

@@ -316,6 +316,10 @@ impl Scheduler {
     }
 
     fn set_relay(&mut self, name: &WorkerName, relay: Option<SourceId>) {
+        match relay {
+            Some(_) => self.relaying.insert(name.clone()),
+            None => self.relaying.remove(name),
+        };
         let before = std::mem::replace(&mut self.worker(name.clone()).relay, relay.clone());
         if let Some(source) = before {
             self.source(source).relays.remove(name);

@@ -68,10 +68,10 @@ impl Scheduler {
 
     /// What keeps workers from sources that they are told to serve, in words for operators.
     pub fn conflicts(&self) -> impl Iterator<Item = String> {
-        let relaying = self
-            .workers
-            .iter()
-            .filter_map(|(name, worker)| Some((name, worker, worker.relay.as_ref()?)));
+        let relaying = self.relaying.iter().filter_map(|name| {
+            let worker = self.workers.get(name)?;
+            Some((name, worker, worker.relay.as_ref()?))
+        });
         relaying.flat_map(move |(name, worker, relay)| {
             let hindered = move |(id, task): &&(SourceId, TaskName)| {
                 id != relay

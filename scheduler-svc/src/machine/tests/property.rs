@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use dm_keyspace::{Key, SourceId, TaskName};
+use dm_keyspace::{Key, SourceId, TaskName, WorkerName};
 use dm_replica::{Machine, Plan, Proposal, Subject};
 use dm_store::{Event, Revision};
 use proptest::prelude::*;
@@ -11,7 +11,8 @@ use proptest::prelude::*;
 use super::world::{
     LIMIT, Store, alive_key, bound_key, config_key, ids, join, new_task, registration, source,
 };
-use crate::machine::Scheduler;
+use crate::machine::record::WorkerStage;
+use crate::machine::{Counts, Mark, Scheduler};
 
 const NAMES: usize = 4;
 const WORKERS: [&str; NAMES] = ["w1", "w2", "w3", "w4"];
@@ -64,6 +65,9 @@ struct Cluster {
     awaited: BTreeMap<Subject, Revision>,
     flying: VecDeque<(Option<Subject>, Proposal)>,
     joins: usize,
+    /// The stages of workers, as somebody who looks at the changes only has them.
+    shown: BTreeMap<WorkerName, WorkerStage>,
+    mark: Mark,
 }
 
 impl Cluster {
@@ -75,6 +79,8 @@ impl Cluster {
         }
         Self {
             store,
+            mark: Scheduler::default().mark(),
+            shown: BTreeMap::new(),
             machine: Scheduler::default(),
             fed: 0,
             wanted: BTreeMap::new(),
@@ -137,6 +143,29 @@ impl Cluster {
         for decision in self.machine.decide() {
             self.wanted.insert(decision.subject, decision.proposals);
         }
+        self.check_counts();
+    }
+
+    /// What is counted as it changes is what a look at everything finds.
+    fn check_counts(&mut self) {
+        let machine = &self.machine;
+        let stages = machine.worker_rows().map(|row| (row.name, row.stage));
+        let stages: BTreeMap<WorkerName, WorkerStage> = stages.collect();
+        let counted = Counts {
+            workers: stages.len(),
+            sources: machine.source_ids().count(),
+            bound: machine.bound_sources().count(),
+            subtasks: machine.subtasks().count(),
+        };
+        assert_eq!(machine.counts(), counted);
+        match machine.changed_since(self.mark) {
+            Some(changed) => self
+                .shown
+                .extend(changed.map(|(name, stage)| (name.clone(), stage))),
+            None => self.shown.clone_from(&stages),
+        }
+        assert_eq!(self.shown, stages);
+        self.mark = machine.mark();
     }
 
     fn send(&mut self) {
@@ -179,6 +208,7 @@ impl Cluster {
             self.feed(usize::MAX - self.fed);
         } else {
             self.machine = Scheduler::default();
+            self.mark = self.machine.mark();
             self.wanted.clear();
             self.machine.load(&self.store.snapshot());
             self.fed = self.store.log.len();
