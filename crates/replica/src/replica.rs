@@ -7,6 +7,7 @@ mod subjects;
 mod tell;
 mod trails;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -180,7 +181,7 @@ impl<M: Machine> Replica<M> {
             waiters: Vec::new(),
             flights: FuturesUnordered::new(),
             trails: Trails::default(),
-            queue: Vec::new(),
+            queue: VecDeque::new(),
             applied: Revision::ZERO,
             fingerprint: Fingerprint::default(),
             auditor: Auditor::new(relist),
@@ -236,7 +237,7 @@ struct Loop<M: Machine> {
     requests: Requests<M>,
     waiters: Vec<Waiter<M>>,
     /// Proposals that wait for a place in the air.
-    queue: Vec<Item>,
+    queue: VecDeque<Item>,
     flights: FuturesUnordered<BoxFuture<'static, Landed>>,
     trails: Trails,
     applied: Revision,
@@ -402,21 +403,22 @@ impl<M: Machine> Loop<M> {
     /// Turns what is wanted into items, each with its span.
     fn propose(&mut self) {
         self.subjects
-            .take_ready(|origin, proposal| self.queue.push(Item::new(origin, proposal)));
+            .take_ready(|origin, proposal| self.queue.push_back(Item::new(origin, proposal)));
         self.requests
-            .take_ready(|origin, proposal| self.queue.push(Item::new(origin, proposal)));
+            .take_ready(|origin, proposal| self.queue.push_back(Item::new(origin, proposal)));
     }
 
-    /// Sends what is queued, packed into as few transactions as fit, within the limit of flights.
+    /// Sends what is queued, packed into as few transactions as fit, within the limit of flights; the rest stays untouched.
     fn take_off(&mut self, term: &Term) {
-        let limit = self.store.options().max_txn_ops;
-        let mut queued = std::mem::take(&mut self.queue).into_iter().peekable();
-        while queued.peek().is_some() && self.flights.len() < self.settings.max_in_flight {
-            let mut pack = Pack::new(term.fence(), limit);
+        while !self.queue.is_empty() && self.flights.len() < self.settings.max_in_flight {
+            let mut pack = Pack::new(term.fence(), self.store.options().max_txn_ops);
             let mut items: Vec<Item> = Vec::new();
-            while let Some(item) = queued.next_if(|item| {
-                pack.takes(&item.txn) && (items.is_empty() || !(item.alone || items[0].alone))
-            }) {
+            while let Some(item) = self.queue.pop_front() {
+                let parts = items.first().is_some_and(|first| first.alone || item.alone);
+                if parts || !pack.takes(&item.txn) {
+                    self.queue.push_front(item);
+                    break;
+                }
                 pack.add(item.txn.clone());
                 items.push(item);
             }
@@ -430,7 +432,6 @@ impl<M: Machine> Loop<M> {
             );
             self.flights.push(Box::pin(flight));
         }
-        self.queue = queued.collect();
     }
 
     /// Without a term nothing may leave: subjects keep their decisions, requests are refused.
