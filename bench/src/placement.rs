@@ -4,6 +4,7 @@
 //! Workers are nothing but their records: a worker that goes is a keepalive key that goes.
 
 mod bounds;
+mod costs;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use dm_store::{Event, Feed, FeedItem, KeyRange, Revision};
 use dm_testkit::mariadb::{self, MariaDb};
 
 use crate::cluster::{Cluster, Wanted};
-use crate::cpu::{Cpu, Watched};
+use crate::cpu::Watched;
 use crate::error::within;
 use crate::leader::{describe, members};
 use crate::names::Run;
@@ -45,6 +46,8 @@ pub struct Often {
     pub kills: usize,
     /// Events whose cost is taken.
     pub events: usize,
+    /// Workers that start anew, whose cost is taken.
+    pub restarts: usize,
 }
 
 /// What was measured for one number of sources.
@@ -62,6 +65,8 @@ pub struct Placed {
     pub events: usize,
     /// Processor time of all schedulers for one of them.
     pub cost: Duration,
+    /// The same for a worker that starts anew, whose bound is put again.
+    pub restart: Duration,
     /// In which time all of them were folded.
     pub folded: Duration,
     /// From SIGKILL of the leader, with a worker lost at the same moment, to the new bound.
@@ -116,6 +121,7 @@ pub async fn measure(
         lost.record(loss.bound.saturating_duration_since(loss.gone));
     }
     let (folded, cost) = stage.cost(often.events).await?;
+    let restart = stage.restarts(&mut feed, often.restarts).await?;
     let started = stage.start_task(target).await?;
     let schedulers = stage.schedulers();
     let resident = memory::measure(Size::default(), &schedulers)?.resident;
@@ -136,6 +142,7 @@ pub async fn measure(
         started,
         events: often.events,
         cost,
+        restart,
         folded,
         takeover,
         resident_kib: resident.iter().map(|(_, kib)| *kib).max().unwrap_or(0),
@@ -262,22 +269,6 @@ impl Stage {
         within(LIMIT, || "the task is started".to_owned(), either).await
     }
 
-    /// Time and processor time of one event among all sources: a worker's sign of life, put anew.
-    async fn cost(&mut self, events: usize) -> Result<(Duration, Duration)> {
-        let schedulers = self.schedulers();
-        let workers: Vec<_> = self.workers().collect();
-        let signs: Vec<_> = (0..events)
-            .map(|number| sign_of_life(&workers[number % workers.len()], number as u64 + 1))
-            .collect();
-        self.caught_up(Revision::ZERO).await?;
-        let (began, before) = (Instant::now(), Cpu::used(&schedulers)?);
-        let last = self.world.load(signs).await?;
-        self.caught_up(last).await?;
-        let cpu = Cpu::used(&schedulers)?.since(before).services;
-        let one = |time: Duration| time / u32::try_from(events.max(1)).unwrap_or(u32::MAX);
-        Ok((began.elapsed(), one(cpu)))
-    }
-
     /// Waits until each scheduler is in line and has folded `revision`.
     async fn caught_up(&self, revision: Revision) -> Result<()> {
         let caught_up = async {
@@ -374,6 +365,7 @@ pub fn table(measured: &[Placed]) -> Table {
             "start-task, all written",
             "events/s",
             "CPU of schedulers/event",
+            "CPU of schedulers/restart",
             "SIGKILL and worker gone p50",
             "MiB",
         ],
@@ -387,15 +379,16 @@ pub fn table(measured: &[Placed]) -> Table {
             time_cell(one.started),
             rate_cell(one.events, one.folded),
             time_cell(one.cost),
+            time_cell(one.restart),
             time_cell(one.takeover.p50()),
             (one.resident_kib / 1024).to_string(),
         ]);
     }
-    table.note("A cold start begins with the schedulers' processes. A worker is gone when etcd has said that its keepalive key is deleted. Events are signs of life put anew, as fast as etcd takes them; their processor time is that of all schedulers together. start-task sends two records for each source.");
+    table.note("A cold start begins with the schedulers' processes. A worker is gone when etcd has said that its keepalive key is deleted. Events are signs of life that say nothing new, put as fast as etcd takes them by a hundred workers from all over the list; at a restart a worker starts anew and gets its bound again, a hundred of them at a time. Their processor time is that of all schedulers together. start-task sends two records for each source.");
     table
 }
 
-/// The aim: an event costs the same however many sources there are.
+/// The aims: an event costs the same however many sources there are, and so does a worker that starts anew.
 #[must_use]
 pub fn aims(measured: &[Placed]) -> Vec<Aim> {
     let fewest = measured.iter().min_by_key(|one| one.sources);
@@ -403,19 +396,25 @@ pub fn aims(measured: &[Placed]) -> Vec<Aim> {
     let pair = fewest
         .zip(most)
         .filter(|(few, many)| few.sources < many.sources);
-    let aim = pair.map(|(few, many)| {
-        let growth = ratio(many.cost, few.cost);
+    let aim = |what: &str, few: &Placed, many: &Placed, cost: fn(&Placed) -> Duration| {
+        let growth = ratio(cost(many), cost(few));
         Aim {
             what: format!(
-                "processor time of the schedulers for an event, {} sources : {} sources",
+                "processor time of the schedulers for {what}, {} sources : {} sources",
                 many.sources, few.sources
             ),
             limit: format!("at most {COST_AIM}"),
             measured: ratio_cell(growth),
             is_met: growth.is_some_and(|growth| growth <= COST_AIM),
         }
+    };
+    let aims = pair.map(|(few, many)| {
+        [
+            aim("an event", few, many, |one| one.cost),
+            aim("a restart", few, many, |one| one.restart),
+        ]
     });
-    aim.into_iter().collect()
+    aims.into_iter().flatten().collect()
 }
 
 #[cfg(test)]

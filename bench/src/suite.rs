@@ -18,7 +18,9 @@ use crate::{Error, Result, World, facts, latency, memory, optimism, pending};
 const BALLAST_MEMBERS: usize = 10;
 
 /// Events of workers whose cost to the schedulers is taken.
-const PLACEMENT_EVENTS: usize = 5_000;
+const PLACEMENT_EVENTS: usize = 50_000;
+/// Workers that start anew, whose cost to the schedulers is taken.
+const PLACEMENT_RESTARTS: usize = 10_000;
 
 /// How much of what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -342,6 +344,7 @@ async fn by_sources(wanted: &Wanted, plan: &Plan, report: &mut Report) -> Result
         losses: plan.losses,
         kills: plan.kills,
         events: PLACEMENT_EVENTS,
+        restarts: PLACEMENT_RESTARTS,
     };
     let mut placed = Vec::new();
     if plan.placements.is_empty() {

@@ -113,6 +113,7 @@ async fn sources_are_placed_and_workers_that_go_are_replaced() {
         losses: 2,
         kills: 1,
         events: 20,
+        restarts: 7,
     };
     let target = placement::target().await.unwrap();
     let placed = placement::measure(&wanted, &target, 3, often)
@@ -124,7 +125,24 @@ async fn sources_are_placed_and_workers_that_go_are_replaced() {
         assert!(time > Duration::ZERO, "{placed:?}");
     }
     assert!(placed.takeover.max() > Duration::ZERO && placed.resident_kib > 0);
-    assert_eq!(placement::aims(&[placed]), [], "one size has no growth");
+    assert_eq!(
+        placement::aims(std::slice::from_ref(&placed)),
+        [],
+        "one size has no growth"
+    );
+    let more = placement::Placed {
+        sources: 30,
+        ..placed.clone()
+    };
+    let aims = placement::aims(&[more, placed]);
+    let aims: Vec<&str> = aims.iter().map(|aim| aim.what.as_str()).collect();
+    assert_eq!(
+        aims,
+        [
+            "processor time of the schedulers for an event, 30 sources : 3 sources",
+            "processor time of the schedulers for a restart, 30 sources : 3 sources",
+        ]
+    );
 }
 
 #[tokio::test]

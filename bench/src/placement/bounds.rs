@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dm_keyspace::{Bound, BoundKey, SourceId, WorkerName};
-use dm_store::{Event, FeedItem, KeyValue};
+use dm_store::{Event, FeedItem, KeyValue, Revision};
 
 use crate::{Error, Result};
 
@@ -19,6 +19,11 @@ impl Bounds {
     /// How many workers are bound.
     pub(super) fn len(&self) -> usize {
         self.by_worker.len()
+    }
+
+    /// All that are bound, by name.
+    pub(super) fn workers(&self) -> Vec<WorkerName> {
+        self.by_worker.keys().cloned().collect()
     }
 
     /// A worker that is bound, and its source; the same number gives the same one as long as nothing changes.
@@ -77,6 +82,25 @@ impl Bounds {
     }
 }
 
+/// The workers whose bounds were put later than a revision, by what the feed has brought.
+pub(super) fn put_after(revision: Revision, item: &FeedItem) -> Vec<WorkerName> {
+    let put = |kv: &KeyValue| {
+        let key = BoundKey::parse(&kv.key).ok();
+        key.filter(|_| kv.mod_revision > revision)
+            .map(|key| key.worker)
+    };
+    match item {
+        FeedItem::Reset(snapshot) => snapshot.entries.iter().filter_map(put).collect(),
+        FeedItem::Batch(batch) => {
+            let puts = batch.events.iter().filter_map(|event| match event {
+                Event::Put(kv) => put(kv),
+                Event::Delete { .. } => None,
+            });
+            puts.collect()
+        }
+    }
+}
+
 fn source_in(kv: &KeyValue) -> Result<SourceId> {
     let bound = Bound::from_bytes(&kv.value);
     bound
@@ -87,7 +111,7 @@ fn source_in(kv: &KeyValue) -> Result<SourceId> {
 #[cfg(test)]
 mod tests {
     use dm_keyspace::LeaseId;
-    use dm_store::{Batch, Revision};
+    use dm_store::Batch;
 
     use super::*;
 
@@ -132,6 +156,14 @@ mod tests {
             .unwrap();
         assert!(bounds.is_served_by_another(&s1, &w1));
         assert_eq!(bounds.any(7).unwrap(), ("w2".into(), s1));
+        assert_eq!(bounds.workers(), ["w2".into()]);
+    }
+
+    #[test]
+    fn whose_bounds_are_put_is_told() {
+        let item = batch(vec![put("w2", "s1"), delete("w1"), put("w3", "s1")]);
+        assert_eq!(put_after(Revision(0), &item), ["w2".into(), "w3".into()]);
+        assert!(put_after(Revision(1), &item).is_empty());
     }
 
     #[test]
