@@ -254,6 +254,52 @@ mod tests {
     }
 
     #[test]
+    fn a_relay_is_judged_by_its_stage_and_by_whether_there_is_one() {
+        let relay = |stage: Option<pb::Stage>, message: &str| {
+            let mut answer = answer(vec![]);
+            let result = subtask(pb::Stage::Running, message).result;
+            let relay = |stage: pb::Stage| pb::RelayStatus {
+                stage: stage.into(),
+                result,
+                ..Default::default()
+            };
+            let status = answer.source_status.as_mut().unwrap();
+            status.relay_status = stage.map(relay);
+            answer
+        };
+        let paused = Expected::RelayStage(pb::Stage::Paused);
+        let (on, off) = (Expected::RelayOn, Expected::RelayOff);
+        let judge = |expected: &Expected, stage, message: &str| {
+            expected.judge("s1", &relay(stage, message))
+        };
+        let text = |judged: Option<(bool, String)>| {
+            let (is_good, text) = judged.unwrap();
+            assert!(!is_good, "{text}");
+            text
+        };
+        let disabled = text(judge(&paused, None, ""));
+        assert!(
+            disabled.contains(
+                "[code=38032:class=dm-master:scope=internal:level=high], Message: some error occurs in dm-worker: \
+                 relay is disabled for this source, "
+            ),
+            "{disabled}"
+        );
+        assert_eq!(judge(&on, None, ""), None);
+        assert_eq!(judge(&off, None, ""), Some(success()));
+        for (expected, reached) in [
+            (&paused, pb::Stage::Paused),
+            (&on, pb::Stage::Running),
+            (&off, pb::Stage::Stopped),
+        ] {
+            assert_eq!(judge(expected, Some(reached), ""), Some(success()));
+            assert_eq!(judge(expected, Some(pb::Stage::New), ""), None);
+            let failed = text(judge(expected, Some(reached), "broken"));
+            assert!(failed.contains("Message:\"broken\""), "{failed}");
+        }
+    }
+
+    #[test]
     fn a_source_is_bound_where_the_worker_says_so() {
         assert_eq!(
             Expected::Bound.judge("s1", &answer(vec![])),
@@ -265,5 +311,11 @@ mod tests {
             Some(success())
         );
         assert_eq!(Expected::Unbound.judge("s1", &answer(vec![])), None);
+        // What is wrong with the source is told, and it is bound all the same.
+        let mut troubled = answer(vec![]);
+        let status = troubled.source_status.as_mut().unwrap();
+        status.result = subtask(pb::Stage::Running, "broken").result;
+        let (is_good, text) = Expected::Bound.judge("s1", &troubled).unwrap();
+        assert!(is_good && text.starts_with("[code=38032:"), "{text}");
     }
 }

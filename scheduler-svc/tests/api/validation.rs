@@ -110,6 +110,11 @@ async fn cases_109_to_112_validators_are_started_resumed_and_stopped() {
     assert_eq!(start(&mut cluster, "", "", &["s2"]).await, "success");
     assert_eq!(stop(&mut cluster, "", &[]).await, "success");
     assert_eq!(stages(&cluster), [4, 4]);
+    // By task alone, by sources alone.
+    assert_eq!(start(&mut cluster, "", "", &[]).await, "success");
+    assert_eq!(stages(&cluster), [2, 2]);
+    assert_eq!(stop(&mut cluster, "", &["s2"]).await, "success");
+    assert_eq!(stages(&cluster), [2, 4]);
 }
 
 #[tokio::test]
