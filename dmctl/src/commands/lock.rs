@@ -86,10 +86,9 @@ pub(super) async fn unlock(
         database: unlock.database.clone(),
         table: unlock.table.clone(),
     };
-    let connection = &job.session.connection;
-    let answer = connection
-        .call(request, None, |channel, request| async {
-            connection::master(channel).unlock_ddl_lock(request).await
+    let answer = job
+        .ask(request, |mut master, request| async move {
+            master.unlock_ddl_lock(request).await
         })
         .await;
     let answer = answer.inspect_err(|_| {

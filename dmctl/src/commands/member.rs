@@ -19,10 +19,9 @@ pub(super) async fn list(job: &mut Job<'_>, list: &ListMember) -> Result<bool, E
         worker: list.worker,
         names: list.name.clone(),
     };
-    let connection = &job.session.connection;
-    let answer = connection
-        .call(request, None, |channel, request| async {
-            connection::master(channel).list_member(request).await
+    let answer = job
+        .ask(request, |mut master, request| async move {
+            master.list_member(request).await
         })
         .await?;
     job.print(&answer);
@@ -78,10 +77,9 @@ pub(super) async fn operate_leader(job: &mut Job<'_>, args: &[String]) -> Result
         }
     };
     let request = pb::OperateLeaderRequest { op: op.into() };
-    let connection = &job.session.connection;
-    let answer = connection
-        .call(request, None, |channel, request| async {
-            connection::master(channel).operate_leader(request).await
+    let answer = job
+        .ask(request, |mut master, request| async move {
+            master.operate_leader(request).await
         })
         .await?;
     job.print(&answer);

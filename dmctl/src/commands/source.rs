@@ -6,7 +6,6 @@ use dm_task::SourceConfig;
 use super::task::all;
 use super::{Job, read_file, tls_content};
 use crate::cli::{OperateSource, SEE_OUTPUT, wrong_arguments};
-use crate::connection;
 use crate::error::Error;
 
 const SAMPLE: &str = include_str!("source/sample.yaml");
@@ -56,10 +55,9 @@ pub(super) async fn operate(job: &mut Job<'_>, operate: &OperateSource) -> Resul
         }
         request.worker_name.clone_from(&operate.worker);
     }
-    let connection = &job.session.connection;
-    let answer = connection
-        .call(request, None, |channel, request| async {
-            connection::master(channel).operate_source(request).await
+    let answer = job
+        .ask(request, |mut master, request| async move {
+            master.operate_source(request).await
         })
         .await?;
     job.print(&answer);

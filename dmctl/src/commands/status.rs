@@ -5,7 +5,6 @@ use serde::Serialize;
 
 use super::{Job, at_most_one_task};
 use crate::cli::QueryStatus;
-use crate::connection;
 use crate::error::Error;
 use crate::output::{go_json, go_list};
 
@@ -41,12 +40,10 @@ pub(super) async fn ask(
     request: pb::QueryStatusListRequest,
 ) -> Result<pb::QueryStatusListResponse, Error> {
     let limit = Some(job.session.rpc_timeout);
-    let connection = &job.session.connection;
-    connection
-        .call(request, limit, |channel, request| async {
-            connection::master(channel).query_status(request).await
-        })
-        .await
+    job.ask_within(limit, request, |mut master, request| async move {
+        master.query_status(request).await
+    })
+    .await
 }
 
 #[derive(Serialize)]

@@ -5,7 +5,6 @@ use dm_task::TaskConfig;
 
 use super::{Job, at_most_one_task, batch, read_file, tls_content};
 use crate::cli::{CheckTask, OperateTask, SEE_OUTPUT, StartTask, wrong_arguments};
-use crate::connection;
 use crate::error::Error;
 
 /// A command that is one operation of `OperateTask`.
@@ -65,11 +64,9 @@ pub(super) async fn start(job: &mut Job<'_>, start: &StartTask) -> Result<bool, 
         remove_meta: start.remove_meta,
         start_time: start.start_time.clone(),
     };
-    let connection = &job.session.connection;
-    let answer = connection
-        .call(request, None, |channel, request| async {
-            let request = naming(request, path);
-            connection::master(channel).start_task(request).await
+    let answer = job
+        .ask(request, |mut master, request| async move {
+            master.start_task(naming(request, path)).await
         })
         .await?;
     let printed = shown(&answer, |answer| &mut answer.check_result);
@@ -94,11 +91,9 @@ pub(super) async fn check(job: &mut Job<'_>, check: &CheckTask) -> Result<bool, 
         warn_cnt: check.warn,
         start_time: check.start_time.clone(),
     };
-    let connection = &job.session.connection;
-    let answer = connection
-        .call(request, None, |channel, request| async {
-            let request = naming(request, path);
-            connection::master(channel).check_task(request).await
+    let answer = job
+        .ask(request, |mut master, request| async move {
+            master.check_task(naming(request, path)).await
         })
         .await?;
     let printed = shown(&answer, |answer| &mut answer.msg);
@@ -141,12 +136,10 @@ pub(super) async fn send(
         name,
         sources: job.sources.clone(),
     };
-    let connection = &job.session.connection;
-    connection
-        .call(request, None, |channel, request| async {
-            connection::master(channel).operate_task(request).await
-        })
-        .await
+    job.ask(request, |mut master, request| async move {
+        master.operate_task(request).await
+    })
+    .await
 }
 
 /// Whether every source has done it.
