@@ -22,6 +22,7 @@
 mod binding;
 mod conflicts;
 mod lives;
+mod numbers;
 mod operations;
 mod orphans;
 mod property;
