@@ -17,22 +17,15 @@ impl Scheduler {
         let mut workers = std::mem::take(&mut self.touched_workers);
         let mut sources = std::mem::take(&mut self.touched_sources);
         for name in &workers {
-            // Whether a worker lives is a matter of the source that it serves.
-            let served = self
-                .workers
-                .get(name)
-                .and_then(|w| w.bound.as_ref())
-                .and_then(|b| b.source.clone());
-            sources.extend(served);
-            // A worker that holds dumped files of a source may be better for it than the one it has.
-            let loads = self.workers.get(name).map(|w| &w.loads);
-            sources.extend(
-                loads
-                    .into_iter()
-                    .flatten()
-                    .map(|(source, _)| source.clone()),
-            );
-            sources.extend(self.placement.touch_worker(name, self.workers.get(name)));
+            let worker = self.workers.get(name);
+            if let Some(worker) = worker {
+                // Whether a worker lives is a matter of the source that it serves.
+                let bound = worker.bound.as_ref();
+                sources.extend(bound.and_then(|b| b.source.clone()));
+                // A worker that holds dumped files of a source may be better for it than the one it has.
+                sources.extend(worker.loads.iter().map(|(source, _)| source.clone()));
+            }
+            sources.extend(self.placement.touch_worker(name, worker));
         }
         for id in &sources {
             let needs_worker = self.needs_worker(id);
