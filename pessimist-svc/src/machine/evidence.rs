@@ -31,7 +31,7 @@ pub(crate) struct Answered {
     /// None when the value does not decode; the key is there nevertheless.
     pub(crate) operation: Option<Operation>,
     pub(crate) revision: Revision,
-    /// Put while the source was no source of the task; it proves nothing.
+    /// Done, by a source that was no source of the task and had no order; it proves nothing.
     pub(crate) by_stranger: bool,
 }
 
@@ -178,8 +178,10 @@ impl Task {
                     .insert(source.clone());
                 touched.push(new.id.clone());
             }
-            let was_known = before.is_some_and(|old| !old.by_stranger);
-            let by_stranger = !is_load && !was_known && !self.members.contains(source);
+            // An order proves that its source was one of the task when it was given, even if it has left since then.
+            let had_order = before.is_some_and(|old| !old.by_stranger);
+            let is_done = operation.as_ref().is_some_and(|operation| operation.done);
+            let by_stranger = is_done && !is_load && !had_order && !self.members.contains(source);
             self.operations.insert(
                 source.clone(),
                 Answered {

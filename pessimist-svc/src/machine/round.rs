@@ -18,11 +18,12 @@ use std::time::Duration;
 
 use dm_keyspace::SourceId;
 use dm_keyspace::pessimism::Operation;
+use dm_store::Revision;
 
-use super::evidence::{Answered, Reported, Task, same_ddls};
+use super::evidence::{Reported, Task, same_ddls};
 pub use super::lock::Phase;
 pub(crate) use super::lock::{Lock, Round};
-use super::record::{Record, Stage};
+use super::record::{Record, Recorded, Stage};
 use super::tally::{Tally, first_with};
 
 /// Operations of one list of statements.
@@ -107,6 +108,20 @@ impl<'a> Scene<'a> {
             .is_some_and(|record| record.is_of(Stage::Resolving, ddls))
     }
 
+    /// Whether a round of these statements has come to its end, and all operations of them are from before that.
+    fn has_ended(&self, ddls: &[String]) -> bool {
+        let recorded = self.lock.record.as_ref();
+        let is_of = |recorded: &&Recorded| recorded.record.is_of(Stage::Finished, ddls);
+        let is_older = |source: &SourceId, end: Revision| {
+            let answered = self.task.operations.get(source);
+            self.operation(source, ddls).is_none() || answered.is_none_or(|a| a.revision < end)
+        };
+        recorded.filter(is_of).is_some_and(|recorded| {
+            let mut sources = self.lock.operations.iter();
+            sources.all(|source| is_older(source, recorded.revision))
+        })
+    }
+
     /// Told to execute, not done yet, still waiting for it, and still a source of the task.
     pub(crate) fn is_executing(&self, source: &SourceId, ddls: &[String]) -> bool {
         let is_told = self
@@ -119,12 +134,7 @@ impl<'a> Scene<'a> {
     fn groups(&self) -> Vec<Group<'a>> {
         let mut groups: Vec<Group<'a>> = Vec::new();
         for source in &self.lock.operations {
-            let Some(Answered {
-                operation: Some(o),
-                by_stranger: false,
-                ..
-            }) = self.task.operations.get(source)
-            else {
+            let Some(o) = self.operation_of_lock(source) else {
                 continue;
             };
             let proof = match (o.exec, o.done) {
@@ -154,7 +164,8 @@ impl<'a> Scene<'a> {
     }
 
     /// Whether a round is over although nobody saw its end: all its operations are done, nobody waits for it, and
-    /// each source of the task is either done in it or stands at other statements of the same lock.
+    /// each source of the task is either done in it or stands at other statements of the same lock. What comes from a source
+    /// that had left, when the round has come to its end already, is over too.
     fn is_left_over(&self, ddls: &[String]) -> bool {
         let has_passed = |source: &SourceId| {
             self.is_done(source, ddls)
@@ -164,17 +175,16 @@ impl<'a> Scene<'a> {
                     .get(source)
                     .is_some_and(|r| r.lock == self.id && !same_ddls(r.info.ddls(), ddls))
         };
+        let is_finished = self
+            .record()
+            .is_some_and(|r| r.is_of(Stage::Finished, ddls));
+        let mut operations = self.lock.operations.iter();
+        let mut sources = self.task.sources.iter();
         self.task.is_running()
-            && self
-                .lock
-                .operations
-                .iter()
-                .all(|source| self.operation(source, ddls).is_none_or(|o| o.done))
-            && self
-                .task
-                .sources
-                .iter()
-                .all(|source| self.waiting(source, ddls).is_none() && has_passed(source))
+            && operations.all(|source| self.operation(source, ddls).is_none_or(|o| o.done))
+            && sources.all(|source| {
+                self.waiting(source, ddls).is_none() && (is_finished || has_passed(source))
+            })
     }
 
     /// Operations that belong to rounds that are over, apart from the present one.
@@ -236,6 +246,7 @@ impl<'a> Scene<'a> {
         if let Some(round) = previous
             .as_ref()
             .filter(|round| round.has_begun && is_alive(&round.ddls))
+            .filter(|round| !self.has_ended(&round.ddls))
         {
             return Some(round.clone());
         }
@@ -259,7 +270,7 @@ impl<'a> Scene<'a> {
         }
         let tally = &round.tally;
         let goes_on = match round.has_begun {
-            true => !tally.alive.is_empty(),
+            true => !tally.alive.is_empty() && !self.has_ended(&round.ddls),
             false => {
                 tally.answered.is_empty()
                     && tally.strays.is_empty()
@@ -296,6 +307,7 @@ impl<'a> Scene<'a> {
             .groups()
             .into_iter()
             .filter(|group| group.proof > 0 && !self.is_left_over(group.ddls))
+            .filter(|group| !self.has_ended(group.ddls))
             .reduce(|best, group| {
                 if group.proof > best.proof {
                     group
@@ -370,8 +382,9 @@ impl<'a> Scene<'a> {
     fn owner(&self, round: &Round) -> Option<SourceId> {
         let tally = &round.tally;
         let executed = || first_with(&tally.executed, &round.owner);
-        // Who was told to execute has done so, or will: nobody else may be told.
-        let executing = || first_with(&tally.executing, &round.owner);
+        // Who was told to execute has done so, or will: nobody else may be told. The last one, if one has left and come back.
+        let told_at = |source: &&SourceId| self.task.operations.get(*source).map(|a| a.revision);
+        let executing = || tally.executing.iter().max_by_key(told_at);
         let kept = || round.reported.get(&round.owner).filter(|_| round.has_begun);
         let waits =
             |source: &SourceId| round.members.contains(source) && tally.waiting.contains(source);

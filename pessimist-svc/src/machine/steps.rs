@@ -136,21 +136,11 @@ impl<'a> Writer<'a> {
         if is_told {
             return None;
         }
-        let operation = Operation::new(
-            self.scene.id,
-            self.task.clone(),
-            source.clone(),
-            round.ddls.clone(),
-            exec,
-        );
-        let key = operation.key().encode();
-        let value = move |traceparent: Option<&str>| {
-            Operation {
-                traceparent: traceparent.map(str::to_owned),
-                ..operation.clone()
-            }
-            .to_bytes()
+        let key = OperationKey {
+            task: self.task.clone(),
+            source: source.clone(),
         };
+        let key = key.encode();
         let name = if exec {
             "order_execution"
         } else {
@@ -165,14 +155,65 @@ impl<'a> Writer<'a> {
                 key.clone(),
                 answered.map(|answered| answered.revision),
             ));
-        let proposal = proposal.put_traced(key, value).trace(round.trace.clone());
+        let proposal = match exec {
+            true => self.while_nobody_is_done(round, source, proposal),
+            false => proposal,
+        };
+        let proposal = proposal
+            .put_traced(key, self.order(round, source, exec, reported.revision))
+            .trace(round.trace.clone());
         let is_recorded = |record: &Record| record.is_of(Stage::Begun, &round.ddls);
-        Some(
-            match exec && !self.scene.record().is_some_and(is_recorded) {
-                true => self.put_record(proposal, &round.record(Stage::Begun)),
-                false => proposal,
-            },
-        )
+        if exec && !self.scene.record().is_some_and(is_recorded) {
+            return Some(self.put_record(proposal, &round.record(Stage::Begun)));
+        }
+        // A round that has come to its end meanwhile tells nobody anything.
+        let (key, seen) = self.record_seen();
+        Some(proposal.guard(Guard::unchanged(key, seen)))
+    }
+
+    /// What is put on a source's key. One that stands already, and is put again only in case nobody heard it, stays as it is
+    /// to the byte: a worker of DM's that has just read it reports only if it is unchanged.
+    fn order(
+        &self,
+        round: &Round,
+        source: &SourceId,
+        exec: bool,
+        reported: Revision,
+    ) -> impl Fn(Option<&str>) -> Vec<u8> + Send + Sync + 'static {
+        let answered = self.scene.task.operations.get(source);
+        let is_younger = answered.is_some_and(|answered| answered.revision > reported);
+        let standing = self
+            .scene
+            .operation(source, &round.ddls)
+            .filter(|o| is_younger && o.exec == exec && !o.done)
+            .map(Operation::to_bytes);
+        let new = Operation::new(
+            self.scene.id,
+            self.task.clone(),
+            source.clone(),
+            round.ddls.clone(),
+            exec,
+        );
+        move |traceparent| {
+            let traced = || Operation {
+                traceparent: traceparent.map(str::to_owned),
+                ..new.clone()
+            };
+            standing.clone().unwrap_or_else(|| traced().to_bytes())
+        }
+    }
+
+    /// An order to execute: whoever else was told to, and may still do so, has not said meanwhile that it did.
+    fn while_nobody_is_done(&self, round: &Round, owner: &SourceId, order: Proposal) -> Proposal {
+        let told = round.tally.answered.iter().filter(|source| {
+            let operation = self.scene.operation(source, &round.ddls);
+            *source != owner && operation.is_some_and(|o| o.exec)
+        });
+        told.filter_map(|source| self.operation_of(source))
+            .take(self.room(1))
+            .fold(order, |order, (key, seen)| {
+                order.guard(Guard::ModRevision(key.into(), seen))
+            })
     }
 
     fn put_record(&self, proposal: Proposal, record: &Record) -> Proposal {
@@ -213,6 +254,7 @@ impl<'a> Writer<'a> {
         let empty = || Proposal::new(name).trace(trace.cloned());
         if parts.len() <= 1 {
             let last = parts.pop().unwrap_or_else(empty);
+            let last = self.while_nobody_is_told(&record.ddls, last);
             let finished = Record {
                 stage: Stage::Finished,
                 ..record
@@ -314,6 +356,8 @@ impl<'a> Writer<'a> {
                     .put(request, unlock.removing().to_bytes()),
             };
         }
+        let ddls = &unlock.order.ddls;
+        let proposal = self.while_nobody_is_told(ddls, proposal);
         let proposal = proposal.guard(as_seen).delete(KeyRange::key(request));
         match self.record_seen() {
             (key, Some(seen)) => proposal
@@ -360,6 +404,27 @@ impl<'a> Writer<'a> {
             part = part.delete(KeyRange::key(operation));
         }
         Some(part)
+    }
+
+    /// The end of a round: whoever waits for it and is passed over, since its source has left the task, has been told nothing
+    /// meanwhile. Else it goes on with the round, and must not find it gone. As many as there is room for are looked at.
+    fn while_nobody_is_told(&self, ddls: &[String], end: Proposal) -> Proposal {
+        let untold = self.scene.lock.infos.iter().filter(|source| {
+            let is_waiting = self.scene.waiting(source, ddls).is_some();
+            is_waiting && self.scene.operation(source, ddls).is_none()
+        });
+        let room = self
+            .max_operations
+            .saturating_sub(RESERVED + end.guards.len());
+        untold.take(room).fold(end, |end, source| {
+            let answered = self.scene.task.operations.get(source);
+            let (task, source) = (self.task.clone(), source.clone());
+            let key = OperationKey { task, source }.encode();
+            end.guard(Guard::unchanged(
+                key,
+                answered.map(|answered| answered.revision),
+            ))
+        })
     }
 
     fn operation_of(&self, source: &SourceId) -> Option<(String, Revision)> {

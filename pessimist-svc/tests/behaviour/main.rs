@@ -2,6 +2,7 @@
 //! behaviour vectors were made from; 53 (not
 //! leading), 64, 65 and 69 are answers of the API and are tested with it, 70 belongs to query-status and so to the scheduler.
 
+mod crossing;
 mod joining;
 mod odd;
 mod recovery;
