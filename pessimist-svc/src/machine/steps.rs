@@ -373,7 +373,8 @@ impl<'a> Writer<'a> {
         let ddls = &unlock.order.ddls;
         let is_waiting = self.scene.waiting(source, ddls).is_some();
         let has_operation = self.scene.operation(source, ddls).is_some();
-        let is_concerned = unlock.concerns(source);
+        // One that has left the task is not waited for, and what it was told goes with the rest.
+        let is_concerned = unlock.concerns(source) || !self.scene.present().contains(source);
         // One that has been told nothing since its report keeps it, and waits in the next round.
         let takes_info =
             is_waiting && is_concerned && has_operation && self.scene.is_answer_younger(source);

@@ -3,7 +3,7 @@
 use dm_keyspace::pessimism::{Info, Operation};
 use dm_replica::Machine as _;
 use dm_store::Snapshot;
-use pessimist_svc::machine::{Pessimist, UnlockRequest};
+use pessimist_svc::machine::{Pessimist, UnlockOutcome, UnlockRequest};
 
 use crate::stage::{D1, Stage, id, stage};
 use crate::world::{UNLOCK_WAIT, operation_key};
@@ -133,6 +133,21 @@ fn unlock_leaves_nothing_of_one_that_was_told_after_it_left() {
         (stage.operations().as_str(), stage.infos().as_str()),
         ("", "")
     );
+}
+
+#[test]
+fn unlock_takes_the_order_of_one_that_has_left_with_it() {
+    let mut stage = owner_told_after_it_left();
+    assert_eq!(stage.after(|_| {}), "s2 executes");
+    let removed = UnlockOutcome::Removed {
+        unfinished: Vec::new(),
+    };
+    assert_eq!(stage.unlock(None, false, &["s2"]), removed);
+    assert_eq!(
+        (stage.operations().as_str(), stage.infos().as_str()),
+        ("", "")
+    );
+    assert!(stage.late_done_fails("s1"));
 }
 
 #[test]
