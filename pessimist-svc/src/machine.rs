@@ -19,6 +19,7 @@ mod evidence;
 mod fold;
 mod lock;
 mod news;
+mod own;
 mod reasons;
 mod record;
 mod requests;
@@ -125,22 +126,6 @@ pub(crate) struct LockKey {
 }
 
 impl LockKey {
-    /// The key of a record of our own about the lock: under `prefix`, task and id as hex.
-    fn encode(&self, prefix: &str) -> String {
-        let (task, id) = (hex::encode(self.task.as_str()), hex::encode(&self.id));
-        format!("{prefix}{task}/{id}")
-    }
-
-    fn parse(prefix: &str, key: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(key).ok()?.strip_prefix(prefix)?;
-        let (task, id) = text.split_once('/')?;
-        let name = |hex: &str| String::from_utf8(hex::decode(hex).ok()?).ok();
-        Some(Self {
-            task: name(task)?.into(),
-            id: name(id)?,
-        })
-    }
-
     fn subject(&self) -> Subject {
         Subject(format!("{}/{}", self.task, self.id))
     }

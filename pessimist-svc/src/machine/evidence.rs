@@ -10,7 +10,7 @@ use dm_keyspace::pessimism::{Info, Operation};
 use dm_store::Revision;
 use serde_json::Value;
 
-use super::record::texts;
+use super::own::texts;
 use super::round::Lock;
 
 /// An info as it stands in etcd: the source waits.

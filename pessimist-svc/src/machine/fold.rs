@@ -9,7 +9,8 @@ use dm_keyspace::{SourceId, SubtaskKey, TaskName, TaskStartKey};
 use dm_store::{Event, KeyValue, Revision};
 
 use super::evidence::{Task, Transition};
-use super::record::{self, Record, Recorded};
+use super::own::Family;
+use super::record::{Record, Recorded};
 use super::round::{Phase, Round, Scene};
 use super::unlock::{self, Order, Unlock, Withdrawn};
 use super::{Fault, LockKey, Pessimist, Touch};
@@ -24,9 +25,9 @@ impl Pessimist {
             self.fold_operation(event, is_load);
         } else if key.starts_with(SubtaskKey::PREFIX.as_bytes()) {
             self.fold_subtask(event);
-        } else if key.starts_with(unlock::PREFIX.as_bytes()) {
+        } else if Family::UNLOCK.contains(key) {
             self.fold_unlock(event, is_load);
-        } else if key.starts_with(record::PREFIX.as_bytes()) {
+        } else if Family::ROUND.contains(key) {
             self.fold_record(event);
         } else if key.starts_with(TaskStartKey::PREFIX.as_bytes()) {
             self.fold_transition(event);
@@ -111,10 +112,7 @@ impl Pessimist {
     }
 
     fn fold_record(&mut self, event: &Event) {
-        let Some(key) = self.readable(
-            event,
-            record::parse(event.key()).ok_or("the key names no lock"),
-        ) else {
+        let Some(key) = self.readable(event, Family::ROUND.parse(event.key())) else {
             return;
         };
         let recorded = value(event).and_then(|kv| {
@@ -129,10 +127,7 @@ impl Pessimist {
     }
 
     fn fold_unlock(&mut self, event: &Event, is_load: bool) {
-        let Some(key) = self.readable(
-            event,
-            unlock::parse(event.key()).ok_or("the key names no lock"),
-        ) else {
+        let Some(key) = self.readable(event, Family::UNLOCK.parse(event.key())) else {
             return;
         };
         let order = value(event).and_then(|kv| {

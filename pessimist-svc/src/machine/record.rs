@@ -14,26 +14,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use dm_keyspace::{SourceId, TaskName};
+use dm_keyspace::SourceId;
 use dm_store::Revision;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{LockKey, evidence::same_ddls};
-
-/// `/dm-master/pessimist/round/<task>/<lock id>`, both as hex: outside of every prefix that DM scans.
-pub(crate) const PREFIX: &str = "/dm-master/pessimist/round/";
-
-pub(crate) fn prefix_of_task(task: &TaskName) -> String {
-    format!("{PREFIX}{}/", hex::encode(task.as_str()))
-}
-
-pub(crate) fn encode(key: &LockKey) -> String {
-    key.encode(PREFIX)
-}
-
-pub(crate) fn parse(key: &[u8]) -> Option<LockKey> {
-    LockKey::parse(PREFIX, key)
-}
+use super::evidence::same_ddls;
+use super::own::{self, text, texts};
 
 /// How far the round of a record has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,48 +70,31 @@ impl Record {
 
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let members: Vec<&str> = self.members.iter().map(SourceId::as_str).collect();
-        let first_seen = u64::try_from(self.first_seen.as_millis()).unwrap_or(u64::MAX);
         json!({
             "stage": self.stage.name(), "ddls": self.ddls, "owner": self.owner.as_str(), "members": members,
-            "first-seen": first_seen,
+            "first-seen": own::millis(self.first_seen),
         })
         .to_string()
         .into_bytes()
     }
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
-        let value: Value = serde_json::from_slice(bytes).map_err(|e| format!("not JSON: {e}"))?;
-        let text = |name: &str| {
-            let text = value.get(name).and_then(Value::as_str);
-            text.ok_or_else(|| format!("member `{name}` must be a text"))
-        };
-        let stage = text("stage")?;
+        let value = own::json(bytes)?;
+        let stage = text(&value, "stage")?;
         let stage = Stage::ALL.iter().find(|(_, name)| *name == stage);
         let (stage, _) = stage.ok_or("member `stage` must be begun, resolving or finished")?;
-        let first_seen = value.get("first-seen").and_then(Value::as_u64);
+        let first_seen = own::time(&value, "first-seen");
         Ok(Self {
             stage: *stage,
             ddls: texts(&value, "ddls")?,
-            owner: text("owner")?.into(),
+            owner: text(&value, "owner")?.into(),
             members: texts(&value, "members")?
                 .into_iter()
                 .map(SourceId::from)
                 .collect(),
-            first_seen: Duration::from_millis(
-                first_seen.ok_or("member `first-seen` must be a number of milliseconds")?,
-            ),
+            first_seen: first_seen.ok_or("member `first-seen` must be a number of milliseconds")?,
         })
     }
-}
-
-/// The member of this name, which must be a list of texts.
-pub(crate) fn texts(value: &Value, name: &str) -> Result<Vec<String>, String> {
-    let wrong = || format!("member `{name}` must be a list of texts");
-    let list = value.get(name).and_then(Value::as_array);
-    list.ok_or_else(wrong)?
-        .iter()
-        .map(|one| one.as_str().map(str::to_owned).ok_or_else(wrong))
-        .collect()
 }
 
 #[cfg(test)]
@@ -133,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn record_and_key_survive_a_round_trip() {
+    fn record_survives_a_round_trip() {
         let record = Record {
             stage: Stage::Resolving,
             ddls: vec!["ADD `x`".to_owned()],
@@ -142,12 +111,6 @@ mod tests {
             first_seen: Duration::from_millis(7),
         };
         assert_eq!(Record::from_bytes(&record.to_bytes()), Ok(record));
-        let key = LockKey {
-            task: "t/1".into(),
-            id: "t/1-`a`.`b`".to_owned(),
-        };
-        assert_eq!(parse(encode(&key).as_bytes()), Some(key));
-        assert_eq!(parse(b"/dm-master/pessimist/round/zz/00"), None);
     }
 
     #[test]

@@ -5,9 +5,9 @@ use dm_keyspace::pessimism::{InfoKey, OperationKey};
 use dm_replica::{Plan, Proposal};
 use dm_store::{Guard, KeyRange, Revision};
 
-use super::record;
+use super::own::Family;
 use super::round::Phase;
-use super::unlock::{self, Order, UnlockOutcome, UnlockRefusal, UnlockRequest};
+use super::unlock::{Order, UnlockOutcome, UnlockRefusal, UnlockRequest};
 use super::{LockKey, Pessimist};
 
 impl Pessimist {
@@ -27,8 +27,8 @@ impl Pessimist {
         let proposal = Proposal::new("remove_meta")
             .delete(KeyRange::prefix(InfoKey::prefix_of_task(task)))
             .delete(KeyRange::prefix(OperationKey::prefix_of_task(task)))
-            .delete(KeyRange::prefix(unlock::prefix_of_task(task)))
-            .delete(KeyRange::prefix(record::prefix_of_task(task)));
+            .delete(KeyRange::prefix(Family::UNLOCK.prefix_of_task(task)))
+            .delete(KeyRange::prefix(Family::ROUND.prefix_of_task(task)));
         Plan::Commit(proposal, count)
     }
 
@@ -72,7 +72,7 @@ impl Pessimist {
             begun: self.clock(),
             is_removing: false,
         };
-        let key = unlock::encode(&LockKey {
+        let key = Family::UNLOCK.encode(&LockKey {
             task: task.clone(),
             id: id.clone(),
         });

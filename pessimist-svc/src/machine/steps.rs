@@ -7,9 +7,10 @@ use dm_keyspace::{SourceId, TaskName};
 use dm_replica::Proposal;
 use dm_store::{Guard, KeyRange, Revision};
 
-use super::record::{self, Record, Stage};
+use super::own::Family;
+use super::record::{Record, Stage};
 use super::round::{Phase, Round, Scene};
-use super::unlock::{self, Step, Unlock};
+use super::unlock::{Step, Unlock};
 use super::{LockKey, evidence::Answered};
 
 /// Operations and conditions of a transaction that are not the sources': the loop's fence, and our own records.
@@ -226,7 +227,7 @@ impl<'a> Writer<'a> {
     fn record_seen(&self) -> (String, Option<Revision>) {
         let seen = self.scene.lock.record.as_ref();
         (
-            record::encode(self.key),
+            Family::ROUND.encode(self.key),
             seen.map(|recorded| recorded.revision),
         )
     }
@@ -323,7 +324,7 @@ impl<'a> Writer<'a> {
             (Step::Removing, Some(round)) => vec![self.remove(unlock, round.trace.as_ref())],
             (Step::Removing, None) if unlock.order.is_removing => vec![self.remove(unlock, None)],
             (_, None) | (Step::GivingUp, _) => {
-                let key = unlock::encode(self.key);
+                let key = Family::UNLOCK.encode(self.key);
                 vec![
                     Proposal::new("end_unlock")
                         .guard(Guard::ModRevision(key.clone().into(), unlock.revision))
@@ -346,7 +347,7 @@ impl<'a> Writer<'a> {
             proposal.deletes.extend(part.deletes.iter().cloned());
             proposal
         });
-        let request = unlock::encode(self.key);
+        let request = Family::UNLOCK.encode(self.key);
         let as_seen = Guard::ModRevision(request.clone().into(), unlock.revision);
         if now.len() < parts.len() {
             return match unlock.order.is_removing {

@@ -10,7 +10,8 @@ use dm_replica::{Decision, Machine, Subject};
 use dm_store::{Batch, Event, KeyValue, Revision};
 use proptest::prelude::*;
 
-use super::record::{self, Record, Stage};
+use super::own::Family;
+use super::record::{Record, Stage};
 use super::touch::Touch;
 use super::{LockKey, Pessimist};
 
@@ -94,7 +95,7 @@ fn events(change: Change, revision: Revision) -> Vec<Event> {
     };
     let transition = TaskStartKey { task: TASK.into() }.encode();
     let record_key = |t: usize| {
-        record::encode(&LockKey {
+        Family::ROUND.encode(&LockKey {
             task: TASK.into(),
             id: dm_keyspace::pessimism::lock_id(&TASK.into(), "db", TABLES[t]),
         })

@@ -19,11 +19,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use dm_keyspace::{SourceId, TaskName};
+use dm_keyspace::SourceId;
 use dm_store::Revision;
 use serde_json::{Value, json};
 
-use super::record::texts;
+use super::own::{self, text, texts};
 use super::round::{Round, Scene};
 use super::{LockKey, evidence::same_ddls};
 
@@ -129,7 +129,7 @@ impl Order {
             value["others"] = others.iter().map(SourceId::as_str).collect();
         }
         if let Some(begun) = self.begun {
-            value["begun"] = u64::try_from(begun.as_millis()).unwrap_or(u64::MAX).into();
+            value["begun"] = own::millis(begun).into();
         }
         if self.is_removing {
             value["removing"] = true.into();
@@ -138,43 +138,23 @@ impl Order {
     }
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
-        let value: Value = serde_json::from_slice(bytes).map_err(|e| format!("not JSON: {e}"))?;
+        let value = own::json(bytes)?;
         let others = match value.get("others") {
             Some(_) => Some(texts(&value, "others")?),
             None => None,
         };
-        let begun = value.get("begun").and_then(Value::as_u64);
         Ok(Self {
-            owner: value
-                .get("owner")
-                .and_then(Value::as_str)
-                .ok_or("member `owner` must be a text")?
-                .into(),
+            owner: text(&value, "owner")?.into(),
             force: value
                 .get("force")
                 .and_then(Value::as_bool)
                 .ok_or("member `force` must be true or false")?,
             ddls: texts(&value, "ddls")?,
             others: others.map(|others| others.into_iter().map(SourceId::from).collect()),
-            begun: begun.map(Duration::from_millis),
+            begun: own::time(&value, "begun"),
             is_removing: value.get("removing").and_then(Value::as_bool) == Some(true),
         })
     }
-}
-
-/// `/dm-master/pessimist/unlock/<task>/<lock id>`, both as hex: outside of every prefix that DM scans.
-pub(crate) const PREFIX: &str = "/dm-master/pessimist/unlock/";
-
-pub(crate) fn prefix_of_task(task: &TaskName) -> String {
-    format!("{PREFIX}{}/", hex::encode(task.as_str()))
-}
-
-pub(crate) fn encode(key: &LockKey) -> String {
-    key.encode(PREFIX)
-}
-
-pub(crate) fn parse(key: &[u8]) -> Option<LockKey> {
-    LockKey::parse(PREFIX, key)
 }
 
 impl Unlock {
