@@ -110,6 +110,13 @@ impl Play {
         self.cluster.until(LIMIT, what, looked);
     }
 
+    /// Lets time pass until the worker is the one that is bound to s0.
+    fn until_it_serves(&mut self, worker: &str) {
+        self.until("it serves the source", |etcd| {
+            worker_of(etcd, "s0").as_deref() == Some(worker)
+        });
+    }
+
     /// Lets so much time pass that nothing happens any more by itself.
     fn calm_down(&mut self) {
         let end = self.cluster.elapsed() + QUIET;

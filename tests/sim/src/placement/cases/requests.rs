@@ -81,9 +81,7 @@ pub fn case_94(seed: u64) {
     play.cluster.crash(&first);
     play.cluster.crash(&leader);
     let second = other(&first);
-    play.until("the other serves", move |etcd| {
-        worker_of(etcd, "s0").as_ref() == Some(&second)
-    });
+    play.until_it_serves(&second);
     assert_eq!(stage(&play.cluster.etcd, "s0"), Some(Stage::Paused));
     assert!(play.ask(set(SubtaskStage::Running)).is_ok());
     assert_eq!(stage(&play.cluster.etcd, "s0"), Some(Stage::Running));

@@ -34,9 +34,7 @@ pub fn cases_6_and_16(seed: u64) {
     assert_eq!(play.worker_of("s0"), first);
     play.bounce_all_replicas();
     let second = other(&first);
-    play.until("the other serves", move |etcd| {
-        worker_of(etcd, "s0").as_ref() == Some(&second)
-    });
+    play.until_it_serves(&second);
 }
 
 /// A worker whose process starts anew within its lease gets the same bound again, by the leader that there is, or by
@@ -104,10 +102,7 @@ pub fn case_20(seed: u64) {
     play.cluster.hold(&leader);
     let refused = play.desk.status(&leader).stats.guard_failures;
     let _ = play.cluster.etcd.revoke(lease);
-    let wanted = second.clone();
-    play.until("the next leader decides", move |etcd| {
-        worker_of(etcd, "s0").as_ref() == Some(&wanted)
-    });
+    play.until_it_serves(&second);
     let bound = play.bound_of("s0");
     play.cluster.release(&leader);
     let desk = play.desk.clone();
@@ -127,10 +122,7 @@ pub fn cases_27_and_37(seed: u64) {
     let (leader, _) = play.leader();
     play.cluster.crash(&first);
     play.cluster.crash(&leader);
-    let wanted = second.clone();
-    play.until("the other serves", move |etcd| {
-        worker_of(etcd, "s0").as_ref() == Some(&wanted)
-    });
+    play.until_it_serves(&second);
     let last = LastBoundKey {
         worker: first.as_str().into(),
     };
@@ -139,9 +131,7 @@ pub fn cases_27_and_37(seed: u64) {
     play.cluster.crash(&second);
     play.until("it waits", |etcd| worker_of(etcd, "s0").is_none());
     play.cluster.bounce(&first);
-    play.until("the first one back serves", move |etcd| {
-        worker_of(etcd, "s0").as_ref() == Some(&first)
-    });
+    play.until_it_serves(&first);
 }
 
 /// A failover that cannot be written is made when it can be.
@@ -162,9 +152,7 @@ pub fn case_34(seed: u64) {
         play.cluster.repair(&replica);
     }
     let second = other(&first);
-    play.until("the other serves", move |etcd| {
-        worker_of(etcd, "s0").as_ref() == Some(&second)
-    });
+    play.until_it_serves(&second);
 }
 
 /// Workers that went both get back what they served last, whoever returns first.
@@ -201,10 +189,7 @@ pub fn case_45(seed: u64) {
     assert_eq!(relays, Ok(()));
     play.cluster.crash(&first);
     let second = other(&first);
-    let wanted = second.clone();
-    play.until("the other serves", move |etcd| {
-        worker_of(etcd, "s0").as_ref() == Some(&wanted)
-    });
+    play.until_it_serves(&second);
     play.cluster.bounce(&first);
     let back = first.clone();
     play.until("it is back", move |etcd| is_alive(etcd, &back));
@@ -236,9 +221,7 @@ pub fn case_47(seed: u64) {
     play.cluster.crash(&first);
     play.cluster.crash(&leader);
     let second = other(&first);
-    play.until("the other serves", move |etcd| {
-        worker_of(etcd, "s0").as_ref() == Some(&second)
-    });
+    play.until_it_serves(&second);
     assert_eq!(play.cluster.etcd.dump(&key).remove(0).value, paused);
 }
 
