@@ -312,6 +312,77 @@ async fn a_watcher_sees_a_lock_come_change_and_go() {
 }
 
 #[tokio::test]
+async fn a_watch_ends_with_the_lead_and_the_next_leader_tells_all_there_is() {
+    let mut cluster = Cluster::new(&["s1", "s2"]).await;
+    let mut first = cluster.start_replica().await;
+    let second = cluster.start_replica().await;
+    let watched = first.watch_locks(WatchLocksRequest::default()).await;
+    let mut changes = watched.unwrap().into_inner();
+    cluster.report("s1", D1);
+    let seen = tokio::time::timeout(LIMIT, changes.message()).await;
+    assert!(seen.unwrap().unwrap().is_some());
+    cluster.stop_first_replica();
+    while let Ok(Some(_)) = tokio::time::timeout(LIMIT, changes.message())
+        .await
+        .unwrap()
+    {}
+    let look = || async {
+        let mut next = second.clone();
+        let watched = next.watch_locks(WatchLocksRequest::default()).await.ok()?;
+        watched.into_inner().message().await.ok()?
+    };
+    let seen = wait_for(LIMIT, "the lock, told by the next leader", look).await;
+    assert_eq!(seen.unwrap().lock.unwrap().id, ID);
+}
+
+#[tokio::test]
+async fn a_slow_watcher_is_told_of_every_end_of_what_it_was_told() {
+    const LOCKS: usize = 1_000;
+    let mut cluster = Cluster::new(&["s1", "s2"]).await;
+    let mut client = cluster.start_replica().await;
+    let keys: Vec<String> = (0..LOCKS)
+        .map(|number| {
+            let task = format!("many{number}");
+            let info = dm_keyspace::pessimism::Info::new(
+                task.as_str(),
+                "s1",
+                "foo",
+                "bar",
+                vec![D1.to_owned()],
+            );
+            cluster.etcd.put(info.key().encode(), info.to_bytes());
+            info.key().encode()
+        })
+        .collect();
+    let are_shown = || async { show(&client).await.locks.len() == LOCKS };
+    wait_until(LIMIT, "the locks", are_shown).await.unwrap();
+    let watched = client.watch_locks(WatchLocksRequest::default()).await;
+    let mut changes = watched.unwrap().into_inner();
+    // It reads nothing until all of them are gone.
+    for key in keys {
+        cluster.etcd.delete(key);
+    }
+    let are_gone = || async { show(&client).await.locks.is_empty() };
+    wait_until(LIMIT, "their end", are_gone).await.unwrap();
+    cluster.report("s1", D1);
+    let mut present = std::collections::BTreeSet::new();
+    loop {
+        let seen = tokio::time::timeout(LIMIT, changes.message()).await;
+        let seen = seen.unwrap().unwrap().unwrap();
+        let lock = seen.lock.unwrap();
+        match seen.gone {
+            true => assert!(present.remove(&lock.id), "{} was never told", lock.id),
+            false => {
+                present.insert(lock.id);
+            }
+        }
+        if present.len() == 1 && present.contains(ID) {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
 async fn record_that_cannot_be_read_is_named_on_the_status_page_and_counted() {
     let mut cluster = Cluster::new(&["s1"]).await;
     let _client = cluster.start_replica().await;
