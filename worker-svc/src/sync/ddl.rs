@@ -10,6 +10,7 @@ use super::engine::Engine;
 use super::exceptional::Left;
 use super::online;
 use super::progress::Decision;
+use super::tables::unknown_before;
 use crate::binlog::event::Query;
 use crate::binlog::position::Position;
 use crate::downstream::connection;
@@ -363,14 +364,13 @@ impl Engine {
         let (target, member) = known.map_or((&own, &table), |(target, _, member)| (target, member));
         let (target, member) = (target.clone(), member.clone());
         let renamed = renamed.map(|renamed| renamed.now);
+        // Rows that are held back from here on could never be read again without it.
+        let after = self.structures.get(renamed.as_ref().unwrap_or(&table));
+        let after = after.ok_or_else(|| unknown_before(&table))?;
         let meeting = Meeting {
             start: place.start.clone(),
             end: place.end.clone(),
-            after: self
-                .structures
-                .get(renamed.as_ref().unwrap_or(&table))
-                .map(|s| s.as_ref().clone())
-                .unwrap_or_default(),
+            after: after.as_ref().clone(),
             renamed,
         };
         let ddls: Vec<String> = waiting.into_iter().map(|(_, sql)| sql).collect();

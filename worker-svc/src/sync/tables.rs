@@ -86,10 +86,7 @@ impl Structures {
     ) -> Result<Preview, DmError> {
         let (Some(structure), Some(before)) = (self.tables.get(table), self.infos.get(table))
         else {
-            return Err(untracked(&format!(
-                "the structure of {table} before the statement is not known"
-            ))
-            .workaround("Set it by `binlog-schema update` as it was before the statement."));
+            return Err(unknown_before(table));
         };
         let misfit = |e: &dyn std::fmt::Display| untracked(&format!("{table}: {e}"));
         let mut end = Tracked {
@@ -262,6 +259,14 @@ impl Structures {
         self.changed.clear();
         self.changed_infos.clear();
     }
+}
+
+/// A shard DDL of a table that nothing is known of.
+pub(super) fn unknown_before(table: &TableName) -> DmError {
+    untracked(&format!(
+        "the structure of {table} before the statement is not known"
+    ))
+    .workaround("Set it by `binlog-schema update` as it was before the statement.")
 }
 
 fn untracked(reason: &str) -> DmError {
