@@ -145,7 +145,7 @@ async fn info_waits_for_a_checkpoint_that_cannot_be_reached_and_nothing_else_doe
     let detail = shown(&client, "The checkpoint could not be read yet").await;
     assert_eq!(detail.phase(), Phase::Diverged);
     assert!(
-        detail.reasons[0].contains("The schemas of 2 tables are being read"),
+        detail.reasons[0].contains("The schemas of 1 tables are being read"),
         "{:?}",
         detail.reasons
     );

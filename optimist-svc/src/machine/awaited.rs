@@ -76,8 +76,8 @@ impl Awaited {
 }
 
 impl Optimist {
-    /// A machine whose infos wait for the schemas that it names in [`Optimist::wanted`], until they are put in, or until the
-    /// timer says that `limit` has passed. Any other machine takes the first schema that it sees of a lock for that of all
+    /// A machine whose infos wait for the schemas that it names in [`Optimist::wanted`], until they are put in, until their tables
+    /// have reported, or until the timer says that `limit` has passed. Any other machine takes the first schema that it sees of a lock for that of all
     /// tables which have not reported; so does this one of what has not come in time.
     #[must_use]
     pub fn reading_schemas(limit: Duration) -> Self {

@@ -79,7 +79,12 @@ impl Task {
         if is_new && lock.init.is_some() {
             self.drop_strange_marks(&mut lock);
         }
-        self.use_own(&mut lock);
+        if touch.is_relisted || is_new {
+            let all = lock.awaited.clone();
+            self.use_own(&mut lock, &all);
+        } else {
+            self.use_own(&mut lock, &touch.tables);
+        }
         if !reads_schemas {
             use_init(&mut lock);
         }
@@ -240,15 +245,16 @@ impl Task {
         }
     }
 
-    /// The only table of a lock need not be looked for: its own info says what it looks like.
-    fn use_own(&self, lock: &mut Lock) {
-        let Some(table) = lock.awaited.first().filter(|_| lock.members.len() == 1) else {
-            return;
-        };
-        let info = self.infos.get(table).filter(|info| info.lock == lock.id);
-        if let Some(schemas) = info.and_then(|info| info.schemas.as_ref()) {
-            let table = table.clone();
-            lock.set_normal(&table, &schemas.before);
+    /// A table that has reported need not be looked for: what its info says of it wins over what the checkpoint remembers.
+    fn use_own(&self, lock: &mut Lock, tables: &BTreeSet<TableId>) {
+        for table in tables {
+            if !lock.awaited.contains(table) {
+                continue;
+            }
+            let info = self.infos.get(table).filter(|info| info.lock == lock.id);
+            if let Some(schemas) = info.and_then(|info| info.schemas.as_ref()) {
+                lock.set_normal(table, &schemas.before);
+            }
         }
     }
 
