@@ -3,7 +3,6 @@
 //! The machines only compare revisions, and a new one is greater than all before; so states whose revisions stand in the
 //! same order behave alike, however many writes led to each of them.
 
-use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hasher};
 
@@ -16,17 +15,19 @@ const TOTALS: [&str; 2] = ["ended_rounds: ", "changes: "];
 #[must_use]
 pub fn digest(state: &impl Debug) -> u64 {
     let text = format!("{state:?}");
-    let revisions: BTreeSet<i64> = pieces(&text, REVISION)
-        .filter_map(|(_, number)| number)
-        .collect();
-    let mut hasher = DefaultHasher::new();
-    for (before, number) in pieces(&text, REVISION) {
-        for (text, _) in pieces(before, TOTALS[0]) {
-            for (text, _) in pieces(text, TOTALS[1]) {
-                hasher.write(text.as_bytes());
-            }
+    let mut parts: Vec<(&str, Option<i64>)> = Vec::new();
+    for (text, _) in pieces(&text, TOTALS[0]) {
+        for (text, _) in pieces(text, TOTALS[1]) {
+            parts.extend(pieces(text, REVISION));
         }
-        let rank = number.map_or(0, |number| revisions.range(..number).count() + 1);
+    }
+    let mut revisions: Vec<i64> = parts.iter().filter_map(|(_, number)| *number).collect();
+    revisions.sort_unstable();
+    revisions.dedup();
+    let mut hasher = DefaultHasher::new();
+    for (before, number) in parts {
+        hasher.write(before.as_bytes());
+        let rank = number.map_or(0, |number| revisions.partition_point(|r| *r < number) + 1);
         hasher.write_usize(rank);
     }
     hasher.finish()
