@@ -1,14 +1,13 @@
 //! Questions to upstream and downstream databases, made by request handlers before they propose anything.
 
-pub(crate) mod tls;
-
 use std::time::Duration;
 
+use dm_database::Unusable;
 use dm_errors::{Code, DmError, Scope};
 use dm_task::subtask::Meta;
 use dm_task::{DbConfig, SourceConfig};
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, OptsBuilder, Row};
+use mysql_async::{Conn, Row};
 
 /// The first id that DM gives to a replica of its own; ordinary servers have smaller ones.
 const FIRST_SERVER_ID: u32 = 429_496_729;
@@ -227,21 +226,12 @@ async fn version(conn: &mut Conn, side: Scope) -> Result<String, DmError> {
 
 /// A connection that belongs to the caller.
 pub(crate) async fn connect(config: &DbConfig, side: Scope) -> Result<Conn, DmError> {
-    let port = u16::try_from(config.port)
-        .map_err(|_| driver_error(side, &format!("{} is no port", config.port)))?;
-    let material = match &config.security {
-        Some(security) => tls::load(security).await?,
-        None => None,
-    };
-    let options = OptsBuilder::default()
-        .ip_or_hostname(config.host.clone())
-        .tcp_port(port)
-        .user(Some(config.user.clone()))
-        .pass(Some(config.password.expose().to_owned()))
-        // The socket would be that of this machine, not of the one that was named.
-        .prefer_socket(false)
-        .setup(session(config))
-        .ssl_opts(material.map(tls::Material::into_options));
+    let options = dm_database::options(config).await;
+    let options = options.map_err(|unusable| match unusable {
+        Unusable::Tls(error) => error,
+        Unusable::Port(_) => driver_error(side, &unusable),
+    })?;
+    let options = options.setup(session(config));
     let failed = |e: mysql_async::Error| {
         driver_error(side, &format!("{}:{}: {e}", config.host, config.port))
     };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use dm_errors::{Code, DmError};
+use dm_errors::DmError;
 use dm_service::config::{Error, Origins, duration};
 use dm_service::{Common, Section};
 use dm_task::secret::SecretKey;
@@ -44,17 +44,7 @@ impl Limits {
     /// # Errors
     /// 20067 when the file cannot be read or holds no key.
     pub fn secret_key(&self) -> Result<Option<SecretKey>, DmError> {
-        let Some(path) = &self.secret_key_path else {
-            return Ok(None);
-        };
-        let refuse = |why: &dyn std::fmt::Display| {
-            let why = format!("{}: {why}", path.display());
-            DmError::new(Code::CONFIG_SECRET_KEY_PATH, &[&why])
-        };
-        let text = std::fs::read_to_string(path).map_err(|error| refuse(&error))?;
-        SecretKey::from_hex(&text)
-            .map(Some)
-            .map_err(|error| refuse(&error))
+        dm_database::secret_key(self.secret_key_path.as_deref())
     }
 }
 

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use dm_errors::DmError;
 use dm_keyspace::TaskName;
-use dm_task::db::Security;
 use dm_task::secret::SecretKey;
 use dm_task::{DbConfig, SubtaskConfig};
 use mysql_async::prelude::Queryable;
-use mysql_async::{ClientIdentity, Conn, Opts, OptsBuilder, Params, SslOpts, Value};
+use mysql_async::{Conn, Params, Value};
 
 use super::{Error, Schemas};
 use crate::machine::TableId;
@@ -60,7 +59,11 @@ impl Downstream {
 
     /// Opens a connection, each step of which may take `limit`.
     pub(super) async fn connect(&self, limit: Duration) -> Result<Connection, Error> {
-        let conn = self.within(limit, Conn::new(options(&self.target))).await?;
+        let conn = async {
+            let options = dm_database::options(&self.target).await?;
+            Conn::new(options.stmt_cache_size(Some(0))).await
+        };
+        let conn = self.within(limit, conn).await?;
         Ok(Connection { conn, limit })
     }
 
@@ -137,39 +140,6 @@ fn parameters(tables: &[TableId]) -> Params {
 
 fn quoted(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
-}
-
-/// What the driver needs to connect.
-fn options(config: &DbConfig) -> Opts {
-    OptsBuilder::default()
-        .ip_or_hostname(config.host.clone())
-        .tcp_port(u16::try_from(config.port).unwrap_or(3306))
-        .user(Some(config.user.clone()))
-        .pass(Some(config.password.expose().to_owned()))
-        .prefer_socket(false)
-        .stmt_cache_size(Some(0))
-        .ssl_opts(config.security.as_ref().map(tls))
-        .into()
-}
-
-fn tls(security: &Security) -> SslOpts {
-    let material = |bytes: &Option<Vec<u8>>, path: &str| match bytes {
-        Some(bytes) if !bytes.is_empty() => Some(bytes.clone().into()),
-        _ if !path.is_empty() => Some(std::path::PathBuf::from(path).into()),
-        _ => None,
-    };
-    let mut options = SslOpts::default();
-    if let Some(ca) = material(&security.ssl_ca_bytes, &security.ssl_ca) {
-        options = options.with_root_certs(vec![ca]);
-    }
-    let pair = (
-        material(&security.ssl_cert_bytes, &security.ssl_cert),
-        material(&security.ssl_key_bytes, &security.ssl_key),
-    );
-    if let (Some(cert), Some(key)) = pair {
-        options = options.with_client_identity(Some(ClientIdentity::new(cert, key)));
-    }
-    options
 }
 
 #[cfg(test)]

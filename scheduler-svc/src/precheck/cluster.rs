@@ -14,7 +14,7 @@ use super::items::Items;
 use super::physical::{Cluster, Mutex, Store};
 use super::report::{Answer, Trouble};
 use super::scope::TableName;
-use crate::database::tls;
+use dm_database::tls;
 
 const LOG_TASKS: &str = "/tidb/br-stream/info/";
 const CHANGEFEEDS: &str = "/tidb/cdc/";

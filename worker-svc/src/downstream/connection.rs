@@ -1,9 +1,8 @@
 //! Connections to both databases. Their sessions are set so that the same text means the same on both sides.
 
 use dm_task::DbConfig;
-use dm_task::db::Security;
+use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
-use mysql_async::{ClientIdentity, Conn, Opts, OptsBuilder, SslOpts};
 
 use super::statement;
 use crate::names::quoted;
@@ -11,39 +10,13 @@ use crate::names::quoted;
 /// Largest packet that is sent or taken.
 const MAX_PACKET: usize = 64 << 20;
 
-/// What the driver needs to connect.
-pub fn options(config: &DbConfig) -> Opts {
-    let port = u16::try_from(config.port).unwrap_or(3306);
-    OptsBuilder::default()
-        .ip_or_hostname(config.host.clone())
-        .tcp_port(port)
-        .user(Some(config.user.clone()))
-        .pass(Some(config.password.expose().to_owned()))
-        .prefer_socket(false)
+/// A connection without anything set.
+async fn connect(config: &DbConfig) -> Result<Conn, mysql_async::Error> {
+    let options = dm_database::options(config).await?;
+    let options = options
         .tcp_keepalive(Some(std::time::Duration::from_secs(30)))
-        .max_allowed_packet(Some(MAX_PACKET))
-        .ssl_opts(config.security.as_ref().map(tls))
-        .into()
-}
-
-fn tls(security: &Security) -> SslOpts {
-    let material = |bytes: &Option<Vec<u8>>, path: &str| match bytes {
-        Some(bytes) if !bytes.is_empty() => Some(bytes.clone().into()),
-        _ if !path.is_empty() => Some(std::path::PathBuf::from(path).into()),
-        _ => None,
-    };
-    let mut options = SslOpts::default();
-    if let Some(ca) = material(&security.ssl_ca_bytes, &security.ssl_ca) {
-        options = options.with_root_certs(vec![ca]);
-    }
-    let pair = (
-        material(&security.ssl_cert_bytes, &security.ssl_cert),
-        material(&security.ssl_key_bytes, &security.ssl_key),
-    );
-    if let (Some(cert), Some(key)) = pair {
-        options = options.with_client_identity(Some(ClientIdentity::new(cert, key)));
-    }
-    options
+        .max_allowed_packet(Some(MAX_PACKET));
+    Conn::new(options).await
 }
 
 /// A connection may have nothing to do for as long as a shard DDL waits for the other sources, or another statement takes: days, in seconds.
@@ -54,7 +27,7 @@ const SQL_MODE: &str = "IGNORE_SPACE,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES";
 
 /// A connection that writes rows. Timestamps are UTC on both sides; settings of the user's win.
 pub async fn writer(config: &DbConfig) -> Result<Conn, mysql_async::Error> {
-    let mut conn = Conn::new(options(config)).await?;
+    let mut conn = connect(config).await?;
     conn.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
         .await?;
     conn.query_drop(format!(
@@ -68,7 +41,7 @@ pub async fn writer(config: &DbConfig) -> Result<Conn, mysql_async::Error> {
 
 /// A connection that executes DDL. The statements are in our own normal form, whatever mode they were written under.
 pub async fn ddl(config: &DbConfig) -> Result<Conn, mysql_async::Error> {
-    let mut conn = Conn::new(options(config)).await?;
+    let mut conn = connect(config).await?;
     conn.query_drop(format!(
         "SET SESSION foreign_key_checks = 0, sql_mode = '{SQL_MODE}'"
     ))
@@ -79,7 +52,7 @@ pub async fn ddl(config: &DbConfig) -> Result<Conn, mysql_async::Error> {
 
 /// A connection that reads the source: texts as the bytes that are stored, structures in the plain form.
 pub async fn reader(config: &DbConfig) -> Result<Conn, mysql_async::Error> {
-    let mut conn = Conn::new(options(config)).await?;
+    let mut conn = connect(config).await?;
     conn.query_drop("SET SESSION time_zone = '+00:00', sql_mode = '', sql_quote_show_create = 1")
         .await?;
     Ok(conn)

@@ -44,6 +44,11 @@ pub(crate) fn options(server_id: u32) -> mariadb::Options {
 
 impl Site {
     pub(crate) async fn start() -> Self {
+        Self::start_with(Vec::new()).await
+    }
+
+    /// A site whose downstream has further flags.
+    pub(crate) async fn start_with(downstream: Vec<String>) -> Self {
         // Shown with tests that fail; the first test of the process installs it.
         let _ = tracing_subscriber::fmt()
             .with_test_writer()
@@ -52,7 +57,13 @@ impl Site {
         let (etcd, up, down) = tokio::join!(
             RealEtcd::start_temp(),
             MariaDb::start_temp("up", options(1)),
-            MariaDb::start_temp("down", options(2)),
+            MariaDb::start_temp(
+                "down",
+                mariadb::Options {
+                    args: downstream,
+                    ..options(2)
+                }
+            ),
         );
         let etcd = etcd.unwrap();
         let store = Store::connect(&Options {

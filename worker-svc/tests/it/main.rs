@@ -21,3 +21,4 @@ mod shard;
 mod steps;
 mod stream;
 mod structures;
+mod tls;

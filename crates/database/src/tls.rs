@@ -9,7 +9,7 @@ use dm_task::db::Security;
 use mysql_async::{ClientIdentity, SslOpts};
 
 /// An authority, and our own certificate with its key, as PEM or DER.
-pub(crate) struct Material {
+pub struct Material {
     ca: Option<Vec<u8>>,
     identity: Option<(Vec<u8>, Vec<u8>)>,
 }
@@ -26,7 +26,7 @@ struct Part<'a> {
 ///
 /// # Errors
 /// 48003 with the part that does not load.
-pub(crate) async fn load(security: &Security) -> Result<Option<Material>, DmError> {
+pub async fn load(security: &Security) -> Result<Option<Material>, DmError> {
     let ca = Part {
         name: "ssl-ca",
         bytes: security.ssl_ca_bytes.as_deref(),
@@ -81,7 +81,7 @@ impl Part<'_> {
 
 impl Material {
     /// For a connection to a database.
-    pub(crate) fn into_options(self) -> SslOpts {
+    pub fn into_options(self) -> SslOpts {
         // DM checks the certificate against the authority, not the host's name.
         let options = SslOpts::default()
             .with_danger_skip_domain_validation(true)
@@ -94,7 +94,7 @@ impl Material {
     }
 
     /// For a connection to an etcd.
-    pub(crate) fn into_content(self) -> TlsContent {
+    pub fn into_content(self) -> TlsContent {
         TlsContent {
             ca: self.ca,
             identity: self.identity,
