@@ -250,7 +250,7 @@ pub async fn change(unit: &Context, writer: &mut Writer, change: &Change) -> Res
 fn join(unit: &Context, progress: &mut Progress, table: &TableName) -> Result<()> {
     let target = unit.rules.target(table);
     if progress.member(table, &target).is_none() {
-        progress.groups.entry(target).or_default().join(table)?;
+        progress.groups.entry(target).or_default().admit(table)?;
     }
     Ok(())
 }

@@ -256,6 +256,15 @@ impl Group {
         Ok(())
     }
 
+    /// A table that nobody has known is one of the group, by a user's word: it has met no open DDL yet. Not once the others have all met the first.
+    pub fn admit(&mut self, table: &TableName) -> Result<(), DmError> {
+        if self.phase != Phase::Gathering {
+            return self.join(table);
+        }
+        self.members.insert(table.clone());
+        Ok(())
+    }
+
     /// A table is gone; not while some DDL is open, since its held rows would be lost.
     pub fn leave(&mut self, table: &TableName) -> Result<(), DmError> {
         if self.is_unresolved() && self.member(table).is_some() {

@@ -314,8 +314,9 @@ async fn in_pessimistic_mode_no_rows_are_held_back_for_a_ddl_of_a_table_that_is_
     let create = "CREATE TABLE shop.t3 (id INT PRIMARY KEY, v VARCHAR(20) NOT NULL DEFAULT 'x')";
     let unseen = format!(
         "USE shop; SET SESSION sql_log_bin = 0; {create}; INSERT INTO t3 VALUES (9, 'z'); SET SESSION sql_log_bin = 1; \
+         ALTER TABLE t1 ADD COLUMN c INT AFTER id; INSERT INTO t1 VALUES (5, 50, 'e'); \
          ALTER TABLE t3 ADD COLUMN c INT AFTER id; INSERT INTO t3 VALUES (3, 30, 'c'); UPDATE t3 SET c = 8 WHERE id = 3; \
-         ALTER TABLE t1 ADD COLUMN c INT AFTER id; ALTER TABLE t2 ADD COLUMN c INT AFTER id; INSERT INTO t2 VALUES (4, 40, 'd')"
+         ALTER TABLE t2 ADD COLUMN c INT AFTER id; INSERT INTO t2 VALUES (4, 40, 'd')"
     );
     site.up.exec(&unseen).await.unwrap();
     worker.await_stage(pb::Stage::Paused).await;

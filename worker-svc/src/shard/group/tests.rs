@@ -105,6 +105,22 @@ fn tables_come_and_go_only_between_ddls() {
 }
 
 #[test]
+fn a_table_that_was_always_there_may_be_admitted_while_some_have_not_met_the_first_ddl() {
+    let mut group = group(&["a", "b"]);
+    let meet = |group: &mut Group, name: &str, pos| {
+        group.meet("s", &table(name), ddl(1), Session::default(), meeting(pos))
+    };
+    meet(&mut group, "a", 10).unwrap();
+    let mut late = group.clone();
+    group.admit(&table("c")).unwrap();
+    assert_eq!(group.row_rule(&table("c")), RowRule::Apply);
+    assert!(!meet(&mut group, "b", 20).unwrap());
+    assert!(meet(&mut group, "c", 30).unwrap());
+    meet(&mut late, "b", 20).unwrap();
+    assert!(late.admit(&table("c")).is_err());
+}
+
+#[test]
 fn the_record_comes_back_from_json() {
     let mut group = group(&["a", "b"]);
     group
