@@ -269,11 +269,11 @@ impl Host for Outside {
         if self.running.is_none() {
             return BTreeMap::new();
         }
-        let rejected = self.rejected();
         let look = || async {
             let errors = errors(&get(self.port, "/metrics").await?);
             let shown = errors.get("InfoPut - SyncLockError").copied();
-            (shown.unwrap_or_default() == rejected).then_some(errors)
+            // Read each time: what is rejected a moment later is in the log, too.
+            (shown.unwrap_or_default() == self.rejected()).then_some(errors)
         };
         let waited = self.runtime.block_on(wait_for(LIMIT, "its errors", look));
         waited.expect("figures show what the log says")
