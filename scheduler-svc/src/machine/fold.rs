@@ -49,8 +49,7 @@ impl Scheduler {
         match Key::parse(&kv.key).map_err(text)? {
             Key::WorkerInfo(key) => self.put_registration(key, kv),
             Key::KeepAlive(key) => {
-                let worker = self.worker(key.worker);
-                worker.alive = Some(Alive::seen(kv, worker.alive.as_ref()));
+                self.put_alive(key.worker, kv);
                 Ok(())
             }
             Key::SourceConfig(key) => self.put_source_config(&key.source, kv),
@@ -84,6 +83,15 @@ impl Scheduler {
             }
             Key::Foreign(key) => self.put_operation(&key, kv),
             _ => Ok(()),
+        }
+    }
+
+    /// Most signs of life say nothing new, and then there is nothing to decide.
+    fn put_alive(&mut self, name: WorkerName, kv: &KeyValue) {
+        let before = self.workers.get(&name).and_then(|w| w.alive.as_ref());
+        let seen = Alive::seen(kv, before);
+        if before != Some(&seen) {
+            self.worker(name).alive = Some(seen);
         }
     }
 

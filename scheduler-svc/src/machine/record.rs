@@ -48,7 +48,7 @@ pub(crate) struct Registered {
 }
 
 /// A keepalive key.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Alive {
     /// Since when the key exists without a gap.
     pub(crate) created: Revision,

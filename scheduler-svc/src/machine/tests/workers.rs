@@ -272,3 +272,23 @@ fn an_event_is_decided_on_without_a_look_at_the_rest_of_the_cluster() {
     );
     assert!(world.machine.decide().is_empty());
 }
+
+#[test]
+fn sign_of_life_that_says_nothing_new_calls_for_no_decision() {
+    use dm_replica::Machine;
+
+    let mut world = World::with_workers(&["w1"]);
+    world.add(&["s1"]).unwrap();
+    world.settle();
+    let decided = |world: &mut World, value: String| {
+        world.store.put(alive_key("w1"), value);
+        let last = world.store.log.last().unwrap().clone();
+        world.machine.apply(&last);
+        world.machine.decide().len()
+    };
+    let (old, new) = (join("w1", 1), join("w1", 2));
+    assert_eq!(decided(&mut world, old.clone()), 0);
+    assert_eq!(decided(&mut world, new), 1);
+    // Its put after that one is news again: whether the process is a third one cannot be told.
+    assert_eq!(decided(&mut world, old), 1);
+}
