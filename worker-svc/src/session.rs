@@ -25,6 +25,8 @@ pub struct Session {
     pub alive_since: Revision,
 }
 
+/// Renewals within one TTL.
+const RENEWALS: u32 = 3;
 /// After a renewal that failed.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -77,11 +79,12 @@ impl Session {
 
     async fn renew(&self) {
         loop {
-            tokio::time::sleep(self.ttl / 3).await;
+            tokio::time::sleep(self.ttl / RENEWALS).await;
             let mut is_late = false;
             loop {
                 let sent = Instant::now();
-                match self.store.keep_alive_once(self.lease).await {
+                let patience = self.ttl / RENEWALS / 2;
+                match self.store.renew(self.lease, patience).await {
                     Ok(()) => {
                         self.grantor.renewed(sent, self.ttl);
                         if is_late {

@@ -120,7 +120,7 @@ impl SessionKeeper {
                 continue;
             }
             let sent = Instant::now();
-            match self.renew(lease, ttl / RENEWALS / 2).await {
+            match self.store.renew(lease, ttl / RENEWALS / 2).await {
                 Ok(()) => self.publish(lease, sent, ttl),
                 Err(Error::LeaseGone) => {
                     tracing::warn!(%lease, "the lease is gone");
@@ -129,16 +129,6 @@ impl SessionKeeper {
                 }
                 Err(e) => tracing::debug!(error = %e, "renewal not answered"),
             }
-        }
-    }
-
-    /// Renews, with a second try inside the period: one lost packet, or one member of etcd that keeps silent, costs nothing.
-    async fn renew(&self, lease: LeaseId, limit: Duration) -> Result<(), Error> {
-        let first = tokio::time::timeout(limit, self.store.keep_alive_once(lease)).await;
-        match first {
-            Ok(Err(e)) if e.is_retryable() => self.store.keep_alive_once(lease).await,
-            Ok(answer) => answer,
-            Err(_) => self.store.keep_alive_once(lease).await,
         }
     }
 

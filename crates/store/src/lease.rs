@@ -49,6 +49,19 @@ impl Store {
         }
     }
 
+    /// Renews a lease, and asks a second time when the first answer is an error that may pass, or has not come within `patience`: one lost
+    /// packet, or one member of etcd that keeps silent, does not cost the lease.
+    ///
+    /// # Errors
+    /// As [`Store::keep_alive_once`], of the second try.
+    pub async fn renew(&self, id: LeaseId, patience: Duration) -> Result<(), Error> {
+        match tokio::time::timeout(patience, self.keep_alive_once(id)).await {
+            Ok(Err(e)) if e.is_retryable() => self.keep_alive_once(id).await,
+            Ok(answer) => answer,
+            Err(_) => self.keep_alive_once(id).await,
+        }
+    }
+
     /// Ends a lease, and every key on it, now. A lease that is gone already is no error.
     ///
     /// # Errors

@@ -281,3 +281,20 @@ async fn unusable_settings_are_named() {
         matches!(Store::connect(&options).await, Err(Error::Settings(why)) if why.contains("exist.pem"))
     );
 }
+
+#[tokio::test]
+async fn a_renewal_that_fails_once_is_asked_for_again_and_a_lease_that_is_gone_is_not() {
+    let etcd = MemoryEtcd::start().await.unwrap();
+    let store = connect(&etcd.endpoint()).await;
+    let lease = store.grant(Duration::from_secs(60)).await.unwrap();
+    etcd.fail_next(
+        "LeaseKeepAlive",
+        tonic::Status::unavailable("etcdserver: request timed out"),
+    );
+    store.renew(lease.id, LIMIT).await.unwrap();
+    assert_eq!(etcd.count("LeaseKeepAlive"), 2);
+    store.revoke(lease.id).await.unwrap();
+    let gone = store.renew(lease.id, LIMIT).await;
+    assert!(matches!(gone, Err(Error::LeaseGone)), "{gone:?}");
+    assert_eq!(etcd.count("LeaseKeepAlive"), 3);
+}
