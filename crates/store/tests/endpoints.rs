@@ -6,6 +6,7 @@ use std::time::Duration;
 use dm_store::{Event, FeedItem, KeyRange, Options, Store};
 use dm_testkit::etcd::{self, RealEtcd};
 use dm_testkit::proxy::TcpProxy;
+use dm_testkit::wait::wait_for;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -29,6 +30,13 @@ async fn uses(store: &Store, endpoints: &[&String]) {
         "{wanted:?} is not reached, but {:?}",
         store.endpoints().borrow()
     );
+}
+
+/// Puts a key into a cluster that may have to elect its leader first: until then it refuses, and says so.
+async fn put(store: &Store, key: &str) {
+    let put = || async { store.put(key.to_owned(), "x", None).await.ok() };
+    let put = wait_for(LIMIT, "the key to be put", put).await;
+    put.expect("a cluster with a quorum takes it");
 }
 
 async fn bring(feed: &mut dm_store::Feed, key: &str) {
@@ -96,7 +104,7 @@ async fn of_three_members_one_may_stop_and_a_lost_quorum_shows_in_the_feed() {
 
     cluster[0].process().pause().unwrap();
     uses(&store, &[&all[1], &all[2]]).await;
-    store.put("/dm-with-two", "x", None).await.unwrap();
+    put(&store, "/dm-with-two").await;
     bring(&mut feed, "/dm-with-two").await;
 
     // A watch on the member that is left would be quiet for ever if it did not ask for a leader.
@@ -116,6 +124,6 @@ async fn of_three_members_one_may_stop_and_a_lost_quorum_shows_in_the_feed() {
         member.process().resume().unwrap();
     }
     uses(&store, &[&all[0], &all[1], &all[2]]).await;
-    store.put("/dm-again", "x", None).await.unwrap();
+    put(&store, "/dm-again").await;
     bring(&mut feed, "/dm-again").await;
 }
