@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use dm_replica::Settings;
 use dm_testkit::memory::{Clock, MemoryEtcd, Options};
+use tokio::runtime::Runtime;
 
 use super::{ASK, Alive, Echo, Running, answered, stand_in_line};
 
@@ -21,7 +22,13 @@ async fn hung_leader_deposes_itself_and_comes_back_as_a_follower() {
     };
     let machine = Echo::default();
     let stuck = machine.stuck.clone();
-    let mut a = Running::start_machine(&etcd.endpoint(), "a", &x.addr(), short, machine).await;
+    // A thread of a runtime that hangs may be the one that would have waited for its sockets: this one has a runtime of its own, as in a process of
+    // its own, which hangs with nothing but itself. A runtime cannot be dropped by a task; it ends with the test.
+    let own: &'static Runtime = Box::leak(Box::new(Runtime::new().unwrap()));
+    let (endpoint, addr) = (etcd.endpoint(), x.addr());
+    let started =
+        async move { Running::start_machine(&endpoint, "a", &addr, short, machine).await };
+    let mut a = own.spawn(started).await.unwrap();
     a.leads().await;
     let mut b = Running::start_with(&etcd.endpoint(), "b", &y.addr(), short).await;
     b.follows("a").await;
